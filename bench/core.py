@@ -1,0 +1,219 @@
+"""The five nouns as types: Dataset, Task, Method (Metric is a function, Record is in `record.py`).
+
+Shape legend, used in every docstring: B batch, C channels, H height, W width (pixels), K classes,
+N samples, S units (patients, clients).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.card import Card
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from bench.checkpoint import Checkpoint
+    from bench.progress import Progress
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a record says of the data.
+
+    Args:
+        fingerprint: SHA-256 over ids, units and decoded content of every sample; independent of file format.
+        split_sha256: SHA-256 over the assignment of samples to splits.
+        counts: Samples in `train`, `val`, `test`.
+        unit: What is resampled for intervals: patient, client, image or graph.
+        leaks: Units that stand in the test split and in another one.
+        classes: Class names in label order.
+    """
+
+    fingerprint: str
+    split_sha256: str
+    counts: dict[str, int]
+    unit: str
+    leaks: int
+    classes: tuple[str, ...]
+
+
+class Dataset(ABC):
+    """Where samples come from: official files on disk, read by one loader.
+
+    `load` checks every file it reads (present, readable, shape, label range, split) and raises
+    `UserError` naming the file and the remedy. A phantom is written in the same format.
+    """
+
+    card: ClassVar[Card]
+    has_phantom: ClassVar[bool] = True
+
+    @abstractmethod
+    def load(self, root: Path, progress: Callable[..., Any] | None = None) -> Any:
+        """Read everything under `root`; the family says what type is returned."""
+
+    def verify(self, root: Path) -> list[str]:
+        """Check the data under `root` and return one sentence for each fact established."""
+        samples = self.load(root)
+        return [f"{name}: {count}" for name, count in samples.counts().items()]
+
+    def write_phantom(self, root: Path, seed: int = 0, size: str = "small") -> None:
+        """Write a procedurally generated stand-in under `root`, in the official format."""
+        raise NotImplementedError(f"{type(self).__name__} has no phantom")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every number that makes rows comparable; subclassed and frozen by each task.
+
+    Args:
+        precision: Numerical precision of training, a name Lightning Fabric knows (`32-true`, `bf16-mixed`).
+        max_steps: Optimiser steps in all; None for no limit below `epochs`.
+        max_val: Validation samples looked at, spread evenly; None for all.
+        max_test: Test samples scored, spread evenly; None for all.
+    """
+
+    precision: str = "32-true"
+    max_steps: int | None = None
+    max_val: int | None = None
+    max_test: int | None = None
+
+
+@dataclass
+class Context:
+    """What a method may see of the run besides its data.
+
+    Args:
+        seed: Seed of everything random in the method.
+        protocol: The frozen protocol after profile, budget and overrides.
+        profile: `clean` or `official`.
+        num_classes: K.
+        in_channels: C.
+        folder: The run folder, for files the method wants to keep.
+        fabric: Lightning Fabric: device, precision, distribution.
+        checkpoint: Saves and restores a dict of tensors and plain values, atomically.
+        progress: Progress bars (silent when standard error is no terminal).
+        log: Writes one line to `log.txt`.
+        curve: Appends one row of named numbers to `curves.csv`.
+    """
+
+    seed: int
+    protocol: Any
+    profile: str
+    num_classes: int
+    in_channels: int
+    folder: Path
+    fabric: Fabric
+    checkpoint: Checkpoint
+    progress: Progress
+    log: Callable[[str], None]
+    curve: Callable[[Mapping[str, float | int]], None]
+
+
+@dataclass
+class Method(ABC):
+    """A network or algorithm. Its dataclass fields are its configuration, nothing else is.
+
+    `official` gives the field values of profile `official`; fields set by the user stay as set.
+    """
+
+    card: ClassVar[Card]
+    family: ClassVar[str] = ""
+    official: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def fit(self, train: Any, val: Any, ctx: Context) -> None:
+        """Learn from `train`; choose by `val`; keep what `predict` needs on `self`."""
+
+    @abstractmethod
+    def predict(self, x: Any) -> Any:
+        """Answer test inputs; never sees targets."""
+
+    def parameters_count(self) -> int | None:
+        """Trainable parameters, or None where the notion is empty."""
+        return None
+
+
+@dataclass
+class MetricValue:
+    """One number with all that is needed to defend it.
+
+    Args:
+        value: The number, or None where it is undefined (then `n` is 0).
+        n: Samples that entered the value.
+        unit: `fraction`, `score`, `mm`, ...
+        direction: `higher`, `lower` or `none`.
+        variant: `clean` or `official`: the formula, nothing else.
+        ci_low, ci_high: 95 % bootstrap interval over units (patients, clients).
+        intervals: The same and further intervals by what was resampled: `{"patient": (lo, hi)}`.
+        per_class: Class name -> value, interval and n.
+    """
+
+    value: float | None
+    n: int
+    unit: str = "fraction"
+    direction: str = "higher"
+    variant: str = "clean"
+    ci_low: float | None = None
+    ci_high: float | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    per_class: dict[str, MetricValue] = field(default_factory=dict)
+
+
+@dataclass
+class Scored:
+    """What scoring returns: aggregates, and one row a sample for `units.parquet`."""
+
+    metrics: dict[str, MetricValue]
+    units: list[dict[str, Any]]
+
+
+class Task(ABC):
+    """Dataset, frozen splits, protocol, metric suite, the metric that ranks, reported tables."""
+
+    card: ClassVar[Card]
+    family: ClassVar[str]
+    protocol: ClassVar[type[Protocol]]
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {"clean": {}, "official": {}}
+    smoke: ClassVar[Mapping[str, Any]] = {}
+    top_level: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def load(self, samples: Any, protocol: Any) -> Any:
+        """Turn a dataset's samples into train, val and test under `protocol`."""
+
+    @abstractmethod
+    def score(self, predictions: Any, data: Any, protocol: Any) -> Scored:
+        """Compare predictions with the test targets of `data`."""
+
+    @abstractmethod
+    def scale(self, protocol: Any, fraction: float) -> Mapping[str, Any]:
+        """Protocol fields at `fraction` of the full budget."""
+
+    @abstractmethod
+    def adapt(self, cls: type, name: str) -> type[Method]:
+        """Make a Method of a user's plain class (a network, a strategy), or raise `UserError`."""
+
+    @abstractmethod
+    def predict(self, method: Method, data: Any, ctx: Context) -> Any:
+        """Run `method.predict` over the test inputs."""
+
+    @abstractmethod
+    def blind(self, data: Any) -> Any:
+        """A copy of `data` whose test targets are blank; `bench check` sees whether a method notices."""
+
+    def flops(self, method: Method, data: Any) -> int | None:
+        """Floating point operations to answer one sample, or None where they cannot be counted."""
+        return None
+
+    @abstractmethod
+    def read_predictions(self, folder: Path, data: Any) -> Any:
+        """Read predictions made elsewhere, or raise `UserError` naming every faulty file."""
+
+    @abstractmethod
+    def gallery(self, folder: Path, predictions: Any, data: Any, scored: Scored) -> Sequence[Path]:
+        """Draw what a person would rather look at; return the files written."""

@@ -1,0 +1,1 @@
+"""Procedural stand-ins for data that cannot be shipped."""

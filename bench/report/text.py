@@ -1,0 +1,279 @@
+"""A board as a Markdown page, as CSV and as JSON: the same for the same board, byte for byte.
+
+Names of methods come from users. What Markdown, a spreadsheet or a terminal would act upon is disarmed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from bench.report.board import MEAN, VARIANTS, Block, Board, Cell, Row, Section
+from bench.report.grids import Grid, block_grid, legend, section_grids
+
+_MARKS = re.compile(r"([\\|`*\[\]])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def one_line(text: str) -> str:
+    """Without line breaks, control characters, and marks that turn the direction of writing."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown and the HTML around it show as it is, on one line."""
+    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKS.sub(r"\\\1", plain)
+
+
+def escape_csv(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    plain = one_line(text)
+    return f"'{plain}" if plain[:1] in {"=", "+", "-", "@"} else plain
+
+
+# ---- Markdown
+
+
+def board_markdown(board: Board, findings: str = "") -> str:
+    """Header, findings, our sections, reported blocks.
+
+    Args:
+        board: What to show.
+        findings: Markdown written by people, put under the header as it is.
+    """
+    parts = [
+        f"# {escape_markdown(board.title)}",
+        f"Made by `bench leaderboard {board.task} --format md`; do not edit.",
+    ]
+    if findings.strip():
+        parts.append(findings.strip())
+    parts.append("## Runs")
+    parts.extend(legend(board) if board.sections else ["No finished run yet."])
+    for section in board.sections:
+        parts.extend(_markdown_grid(grid) for grid in section_grids(section, board.primary, full=True))
+    if board.blocks:
+        parts.append("## Reported in papers")
+        parts.append(
+            "Numbers as printed. † doubtful, ‡ printed differently elsewhere; the reasons are numbered."
+        )
+        parts.extend(_markdown_grid(block_grid(block)) for block in board.blocks)
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_grid(grid: Grid) -> str:
+    parts = [f"### {escape_markdown(grid.title)}"] if grid.title else []
+    parts += [escape_markdown(term).replace("\\`", "`") for term in grid.terms]
+    names = grid.text_columns
+    rule = ["---"] * names + ["---:"] * (len(grid.headers) - names)
+    lines = [_pipes(escape_markdown(header) for header in grid.headers), _pipes(rule)]
+    lines += [_pipes(escape_markdown(cell) for cell in row) for row in grid.rows]
+    parts.append("\n".join(lines))
+    parts += [escape_markdown(note) for note in grid.notes]
+    return "\n\n".join(parts)
+
+
+def _pipes(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+# ---- CSV
+
+CSV_COLUMNS = (
+    "kind",
+    "section",
+    "dataset",
+    "variant",
+    "profile",
+    "protocol_hash",
+    "fingerprint",
+    "split_sha256",
+    "rank",
+    "row",
+    "source",
+    "metric",
+    "class",
+    "value",
+    "ci_low",
+    "ci_high",
+    "std",
+    "n",
+    "seeds",
+    "printed",
+    "unit",
+    "ours",
+    "note",
+    "row_id",
+)
+
+
+def board_csv(board: Board) -> str:
+    """Long form: one line a section, row, metric and class; `kind` is `ours` or `reported`.
+
+    An empty class is the metric's overall value. Values keep full precision; a reported value is in the unit
+    it was printed in, and so is the `ours` beside it.
+    """
+    out = io.StringIO()
+    writer: csv.DictWriter[str] = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for number, section in enumerate(board.sections, start=1):
+        for row in section.rows:
+            writer.writerows(_ours_lines(number, section, row))
+    for block in board.blocks:
+        writer.writerows(_reported_lines(block))
+    return out.getvalue()
+
+
+def _ours_lines(number: int, section: Section, row: Row) -> Iterator[dict[str, Any]]:
+    key = section.key
+    shared = {
+        "kind": "ours",
+        "section": number,
+        "dataset": escape_csv(key.dataset),
+        "variant": key.variant,
+        "profile": key.profile,
+        "protocol_hash": escape_csv(key.protocol_hash),
+        "fingerprint": escape_csv(key.fingerprint),
+        "split_sha256": escape_csv(key.split_sha256),
+        "rank": row.rank,
+        "row": escape_csv(row.label),
+        "source": escape_csv(row.source),
+    }
+    for metric, class_name, cell in _cells(row, section):
+        yield shared | {
+            "metric": escape_csv(metric),
+            "class": escape_csv(class_name),
+            "value": _full(cell.value),
+            "ci_low": _full(cell.low),
+            "ci_high": _full(cell.high),
+            "std": _full(cell.std),
+            "n": cell.n,
+            "seeds": cell.seeds,
+            "unit": escape_csv(row.records[0]["metrics"].get(metric, {}).get("unit", "")),
+        }
+
+
+def _cells(row: Row, section: Section) -> Iterator[tuple[str, str, Cell]]:
+    for metric in section.metrics:
+        entry = row.records[0]["metrics"].get(metric)
+        for class_name in (MEAN, *entry.get("per_class", {})) if entry else ():
+            yield metric, class_name, row.cell(metric, class_name)
+
+
+def _reported_lines(block: Block) -> Iterator[dict[str, Any]]:
+    for line in block.lines:
+        for cell in line.cells.values():
+            row = cell.row
+            yield {
+                "kind": "reported",
+                "section": block.source,
+                "dataset": escape_csv(row.dataset),
+                "variant": "real",
+                "profile": block.profile,
+                "row": escape_csv(f"{row.method} ({row.variant})" if row.variant else row.method),
+                "source": line.measured,
+                "metric": row.metric,
+                "class": escape_csv(row.setting.get("class", MEAN)),
+                "value": _full(row.value),
+                "std": _full(row.std),
+                "n": row.n,
+                "printed": row.printed,
+                "unit": row.unit,
+                "ours": _full(cell.ours),
+                "note": escape_csv(" ".join((*cell.marks, row.note))),
+                "row_id": row.row_id,
+            }
+
+
+def _full(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
+
+
+# ---- JSON
+
+
+def board_json(board: Board) -> str:
+    """Everything the board holds, `{"task": ..., "sections": [...], "reported": [...]}`."""
+    whole = {
+        "task": board.task,
+        "title": board.title,
+        "primary": board.primary,
+        "sections": [_section_json(section) for section in board.sections],
+        "reported": [_block_json(block) for block in board.blocks],
+    }
+    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _section_json(section: Section) -> dict[str, Any]:
+    return {
+        **vars(section.key),
+        "title": section.title,
+        "variant_in_words": VARIANTS[section.key.variant],
+        "unit": section.unit,
+        "test_n": section.test_n,
+        "leaks": section.leaks,
+        "deviations": list(section.deviations),
+        "rows": [_row_json(row, section) for row in section.rows],
+    }
+
+
+def _row_json(row: Row, section: Section) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for metric, class_name, cell in _cells(row, section):
+        shown = {
+            "value": cell.value,
+            "ci_low": cell.low,
+            "ci_high": cell.high,
+            "std": cell.std,
+            "n": cell.n,
+            "seeds": cell.seeds,
+        }
+        if class_name == MEAN:
+            entry = row.records[0]["metrics"][metric]
+            shown |= {name: entry.get(name) for name in ("unit", "direction", "variant")}
+            metrics[metric] = shown | {"per_class": {}}
+        else:
+            metrics[metric]["per_class"][class_name] = shown
+    return {
+        "rank": row.rank,
+        "label": row.label,
+        "method": row.method,
+        "source": row.source,
+        "state": row.state,
+        "parameters": row.parameters,
+        "config": row.records[0]["method"]["config"],
+        "seeds": [record["seeds"] for record in row.records],
+        "run_ids": [record["run_id"] for record in row.records],
+        "metrics": metrics,
+    }
+
+
+def _block_json(block: Block) -> dict[str, Any]:
+    return {
+        "file": block.file,
+        "source": block.source,
+        "dataset": block.dataset,
+        "our_dataset": block.ours,
+        "profile": block.profile,
+        "answers": dict(block.answers),
+        "notes": list(block.notes),
+        "cells": [
+            {
+                **{
+                    name: getattr(cell.row, name)
+                    for name in ("row_id", "method", "variant", "setting", "metric", "unit", "value")
+                },
+                "printed": cell.row.printed,
+                "measured": cell.row.measured,
+                "marks": list(cell.marks),
+                "note": cell.row.note,
+                "ours": cell.ours,
+            }
+            for line in block.lines
+            for cell in line.cells.values()
+        ],
+    }

@@ -1,0 +1,220 @@
+"""`bench check method=<m>`: would it survive the real run? Answered on the phantom, within a minute."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import seeding
+from bench.checkpoint import Checkpoint
+from bench.config import compose, parse
+from bench.core import Method
+from bench.curves import Curves
+from bench.data import dataset_named, phantom_root
+from bench.errors import RunFailed, UserError
+from bench.plan import Plan, make
+from bench.progress import Progress
+from bench.registry import card, load_method, names, split_path
+from bench.run import context, make_fabric
+
+SMALL = {"epochs": 1, "max_steps": 2, "max_val": 2, "max_test": 3, "batch_size": 2}
+
+
+@dataclasses.dataclass
+class Finding:
+    """One check: its name, whether it passed, and what was seen."""
+
+    name: str
+    passed: bool
+    seen: str
+
+
+def run(words: list[str], as_json: bool) -> int:
+    """Run all checks; exit 1 if one fails."""
+    given = dict(word.partition("=")[::2] for word in words)
+    if not given.get("method"):
+        raise UserError("`bench check` needs `method=`, such as `method=./my_net.py:MyNet`.")
+    if "task" not in given:
+        given["task"] = home_task(given["method"])
+    request = parse("run", [f"{key}={value}" for key, value in given.items()])
+    plan = make(compose(request), request)
+    findings = examine(plan)
+    failed = [finding for finding in findings if not finding.passed]
+    if as_json:
+        print(
+            json.dumps({"passed": not failed, "checks": [dataclasses.asdict(f) for f in findings]}, indent=2)
+        )
+    else:
+        width = max(len(f.name) for f in findings)
+        for finding in findings:
+            print(f"{'ok  ' if finding.passed else 'FAIL'}  {finding.name:<{width}}  {finding.seen}")
+        verdict = (
+            "would survive the real run" if not failed else f"{len(failed)} of {len(findings)} checks failed"
+        )
+        print(f"{plan.method_name}: {verdict}")
+    return 1 if failed else 0
+
+
+def home_task(spec: str) -> str:
+    """The first task of the method's family; a plain class is taken for a segmentation network."""
+    path, _ = split_path(spec)
+    if path is None and spec in names("method"):
+        family = card("method", spec).family
+    else:
+        target = load_method(spec).target
+        family = target.family if issubclass(target, Method) else "segmentation"
+    for name in names("task"):
+        if card("task", name).family == family:
+            return name
+    raise UserError(f"No task of the family `{family}` is here; give `task=`.")
+
+
+def examine(plan: Plan) -> list[Finding]:
+    """Every check of a method, in the order in which a run would meet its faults."""
+    dataset = dataset_named(plan.task.card.datasets[0])
+    root = phantom_root(plan.task.card.datasets[0], dataset, "tiny")
+    small = dataclasses.replace(plan.protocol, **SMALL)
+    data = plan.task.load(dataset.load(root), small)
+    findings: list[Finding] = []
+    trial: list[Any] = []
+
+    def attempt(name: str, act: Callable[[], str]) -> bool:
+        try:
+            findings.append(Finding(name, True, act()))
+        except Exception as error:  # the method is somebody's code and may raise anything
+            first = (str(error).splitlines() or [""])[0]
+            shown = (
+                first
+                if isinstance(error, RunFailed | UserError | Refused)
+                else f"{type(error).__name__}: {first}"
+            )
+            findings.append(Finding(name, False, shown))
+        return findings[-1].passed
+
+    def learns() -> str:
+        with watching(root) as opened:
+            trial.append(fit_predict(plan, small, data))
+        if opened:
+            raise Refused(f"fit or predict opened {opened[0]} of the dataset; use only what `fit` is given")
+        method, predictions = trial[0]
+        return (
+            f"{method.parameters_count():,} parameters, labels {tuple(predictions.shape)} {predictions.dtype}"
+        )
+
+    def repeats() -> str:
+        again = fit_predict(plan, small, plan.task.blind(data))[1]
+        if torch.equal(again, trial[0][1]):
+            return "same seed, other test targets: bitwise the same predictions"
+        third = fit_predict(plan, small, data)[1]
+        if torch.equal(third, trial[0][1]):
+            raise Refused("predictions change with the test targets: the method sees them")
+        raise Refused("two runs with one seed differ; draw random numbers from torch, numpy or random only")
+
+    def single() -> str:
+        method, predictions = trial[0]
+        alone = torch.cat([method.predict(x[None]) for x in data.test.images])
+        share = (alone != predictions).double().mean().item()
+        if share > 1e-3:
+            raise Refused(f"{share:.1%} of the labels change when scans are predicted one at a time")
+        return "one scan at a time gives the same labels"
+
+    def pickles() -> str:
+        net = trial[0][0].net if hasattr(trial[0][0], "net") else trial[0][0]
+        size = len(pickle.dumps(net))
+        copy.deepcopy(net)
+        return f"pickles ({size / 2**20:.1f} MiB) and copies"
+
+    def full_step() -> str:
+        seconds = time_step(plan, data)
+        per_epoch = -(-training_size(plan) // plan.protocol.batch_size)
+        hours = seconds * per_epoch * plan.protocol.epochs / 3600
+        whole = f"the full protocol takes about {hours:.1f} h here"
+        return f"{seconds:.2f} s for {plan.protocol.batch_size} scans; {whole}"
+
+    if attempt("fit, predict, shapes", learns):
+        attempt("deterministic, blind to test targets", repeats)
+        attempt("independent of the batch", single)
+        attempt("pickling", pickles)
+        attempt("one step at the protocol's batch size", full_step)
+    return findings
+
+
+class Refused(Exception):
+    """A check failed; the message is the finding."""
+
+
+def fit_predict(plan: Plan, protocol: Any, data: Any) -> tuple[Any, Any]:
+    """A fresh method, a few steps, predictions."""
+    found = load_method_again(plan)
+    small = dataclasses.replace(plan, protocol=protocol)
+    fabric = make_fabric(plan.device, protocol.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        curves = Curves(Path(folder) / "curves.csv")
+        checkpoint = Checkpoint(Path(folder) / "checkpoint", curves)
+        seeding.seed_everything(plan.seed)
+        ctx = context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
+        found.fit(data.train, data.val, ctx)
+        saved = checkpoint.load()
+        del saved
+        return found, plan.task.predict(found, data, ctx)
+
+
+def load_method_again(plan: Plan) -> Any:
+    """A copy of the configured method that has learnt nothing yet."""
+    assert plan.method is not None
+    return copy.deepcopy(plan.method)
+
+
+def training_size(plan: Plan) -> int:
+    """Training scans of the real dataset by its phantom of full subjects."""
+    dataset = dataset_named(plan.task.card.datasets[0])
+    root = phantom_root(plan.task.card.datasets[0], dataset)
+    return dataset.load(root).counts()["train"]
+
+
+def time_step(plan: Plan, data: Any) -> float:
+    """Seconds of one optimiser step at the protocol's batch size."""
+    fabric = make_fabric(plan.device, plan.protocol.precision)
+    one = dataclasses.replace(plan.protocol, epochs=1, max_steps=1, max_val=1)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Checkpoint(Path(folder) / "checkpoint", Curves(Path(folder) / "curves.csv"))
+        small = dataclasses.replace(plan, protocol=one)
+        ctx = context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
+        start = time.monotonic()
+        load_method_again(plan).fit(data.train, data.val, ctx)
+        return time.monotonic() - start
+
+
+_watched: list[tuple[Path, list[str]]] = []
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open" and _watched and isinstance(args[0], str):
+        root, opened = _watched[-1]
+        if Path(args[0]).absolute().is_relative_to(root):
+            opened.append(Path(args[0]).name)
+
+
+@contextmanager
+def watching(root: Path) -> Iterator[list[str]]:
+    """Note every file below `root` that is opened meanwhile."""
+    if not getattr(sys, "_bench_audit", False):
+        sys.addaudithook(_audit)
+        sys._bench_audit = True  # pyright: ignore[reportAttributeAccessIssue]
+    opened: list[str] = []
+    _watched.append((root.absolute(), opened))
+    try:
+        yield opened
+    finally:
+        _watched.pop()

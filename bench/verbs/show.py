@@ -1,0 +1,159 @@
+"""`bench show <name>`: everything a reader must know of one task, method, dataset or reported row."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from bench.errors import UserError, suggest
+from bench.registry import NOUNS, card, known, load, load_method, names, split_path
+
+
+def run(name: str, as_json: bool) -> int:
+    """Print the card of whatever has this name."""
+    facts = describe(name)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    for key, value in facts.items():
+        if value in (None, "", [], {}):
+            continue
+        if isinstance(value, list):
+            print(f"{key}:")
+            for item in value:
+                print(f"  - {_line(item)}")
+        elif isinstance(value, dict):
+            print(f"{key}:")
+            width = max(len(str(k)) for k in value)
+            for k, v in value.items():
+                print(f"  {k:<{width}}  {_line(v)}")
+        else:
+            print(f"{key}: {value}")
+    return 0
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict) and "switch" in value:
+        return (
+            f"{value['switch']}\n      clean:    {value['clean']}\n      official: {value['official']}\n"
+            f"      why:      {value['why']} [{value['source']}]"
+        )
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Facts of a task, method, dataset or reported row as plain values."""
+    if ":" in name and not split_path(name)[0]:
+        return _reported_row(name)
+    if split_path(name)[0]:
+        return _method(name)
+    for noun in NOUNS:
+        if name in known(noun):
+            return {"task": _task, "method": _method, "dataset": _dataset}[noun](name)
+    options = [option for noun in NOUNS for option in known(noun)]
+    raise UserError(
+        f"Nothing is named `{name}`.{suggest(name, options)} `bench list` shows everything that is."
+    )
+
+
+def _reported_row(row_id: str) -> dict[str, Any]:
+    from bench.reported import load_rows
+
+    for row in load_rows():
+        if row.row_id == row_id:
+            return dataclasses.asdict(row)
+    raise UserError(
+        f"No reported row `{row_id}`; `bench list reported` shows the tables, rows count from 001."
+    )
+
+
+def _card_facts(noun: str, one: Any) -> dict[str, Any]:
+    facts = {"kind": noun, **dataclasses.asdict(one)}
+    facts["differences"] = [dataclasses.asdict(d) for d in one.differences]
+    facts["reported"] = sorted(one.reported.datasets) if one.reported else []
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in facts.items()}
+
+
+def _task(name: str) -> dict[str, Any]:
+    from bench.plan import plain
+
+    task = load("task", name).target()
+    protocols = {}
+    for profile, values in task.profiles.items():
+        protocols[profile] = plain(dataclasses.replace(task.protocol(), **values))
+    return {
+        "name": name,
+        **_card_facts("task", task.card),
+        "protocol": protocols["clean"],
+        "protocol under official": {
+            k: v for k, v in protocols["official"].items() if v != protocols["clean"][k]
+        },
+        "top level": [*task.top_level, "precision"],
+        "splits": {dataset: splits(dataset) for dataset in task.card.datasets if splits(dataset)},
+    }
+
+
+def splits(dataset: str) -> dict[str, int]:
+    """Units in each split by the committed split file; empty where the data brings its own."""
+    path = Path(__file__).parents[1] / "datasets" / f"{dataset}.splits.csv"
+    if not path.is_file():
+        return {}
+    found: dict[str, int] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["split"]] = found.get(row["split"], 0) + 1
+    return found
+
+
+def _dataset(name: str) -> dict[str, Any]:
+    from bench.data import prepared_root
+
+    facts = {"name": name, **_card_facts("dataset", load("dataset", name).target.card)}
+    return {**facts, "splits by unit": splits(name), "found at": str(prepared_root(name) or "")}
+
+
+def _method(spec: str) -> dict[str, Any]:
+    from bench.config import method_node
+    from bench.plan import plain
+
+    found = load_method(spec)
+    task_name, task = _home_task(getattr(found.target, "family", "") or "segmentation")
+    node = method_node(found, task)
+    own = getattr(node, "card", None)
+    hints = get_type_hints(node)
+    fields = {}
+    for f in dataclasses.fields(node):
+        kind = getattr(hints[f.name], "__name__", str(hints[f.name]))
+        fields[f"method.{f.name}"] = f"{kind} = {plain(getattr(node(), f.name))}"
+    return {
+        "name": found.name,
+        **(_card_facts("method", own) if own else {"kind": "method", "family": node.family}),
+        "source": found.source,
+        "fields": fields,
+        "official": plain(dict(node.official)),
+        "parameters": _parameters(node, task_name),
+    }
+
+
+def _home_task(family: str) -> tuple[str, Any]:
+    for name in names("task"):
+        if card("task", name).family == family:
+            return name, load("task", name).target()
+    raise UserError(f"No task of the family `{family}` is here; `bench list tasks` shows what is.")
+
+
+def _parameters(node: Any, task_name: str) -> str:
+    """Parameter count on each dataset of the method's first task, where classes are known."""
+    parts = []
+    for dataset in card("task", task_name).datasets:
+        classes = card("dataset", dataset).classes
+        if classes and hasattr(node, "build"):
+            net = node().build(1, len(classes))
+            count = sum(p.numel() for p in net.parameters() if p.requires_grad)
+            parts.append(f"{count:,} ({dataset}: 1 channel, {len(classes)} classes)")
+    return "; ".join(parts)
