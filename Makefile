@@ -16,7 +16,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 
 types: $(STAMP)
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: test lint types
 

@@ -133,6 +133,9 @@ def _say(sentence: str) -> None:
 
 def _dispatch(argv: list[str]) -> int:
     top = parser()
+    if argv in (["-h"], ["--help"]):
+        top.print_help()
+        return 0
     if argv and not argv[0].startswith("-"):
         verbs = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction)).choices
         if argv[0] not in verbs:

@@ -7,7 +7,7 @@ from typing import Any
 from bench.card import Reported
 from bench.plan import Plan, plain
 from bench.record import Comparison, MetricPart, Record
-from bench.reported import ReportedRow, load_rows
+from bench.reported import MEAN, ReportedRow, load_rows, our_class
 
 
 def compared(record: Record, plan: Plan) -> list[Comparison]:
@@ -21,7 +21,7 @@ def compared(record: Record, plan: Plan) -> list[Comparison]:
         if not answers(row, mapping, record, defaults):
             continue
         metric = record.metrics.get(mapping.variant.get(row.metric, row.metric))
-        value = _value(metric, mapping.classes[row.setting.get("class", "mean")]) if metric else None
+        value = _value(metric, our_class(row, mapping)) if metric else None
         reason = why_not(record, mapping.profile)
         verdict = f"not comparable: {reason}" if reason else judge(value, row)
         found.append(
@@ -70,7 +70,7 @@ def _same(ours: object, theirs: str) -> bool:
 
 
 def _value(metric: MetricPart, name: str) -> float | None:
-    if name == "mean":
+    if name == MEAN:
         return metric.value
     return metric.per_class[name].value if name in metric.per_class else None
 

@@ -1,28 +1,17 @@
-"""From words such as `task=oct method.lr=3e-4` to a composed configuration.
-
-Names and paths are taken off the command line verbatim before Hydra sees it (its grammar would choke on
-spaces, commas and brackets); they stand in the overrides as placeholders and are put back afterwards.
-Hydra composes, checks types, and sweeps.
-"""
+"""The configuration Hydra composes: schema, composition, sweeps, its errors told in one sentence."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, make_dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, get_type_hints
 
-from bench.core import Method, Protocol, Task
-from bench.errors import UserError, suggest
-from bench.files import safe_name
-from bench.registry import Resolved, card, load, load_method, names, split_path
+from bench.core import Method, Protocol
+from bench.errors import UserError
 
 CONFIG = "bench"
-PATHS = ("data_root", "out", "predictions")
-VERBATIM = (*PATHS, "dataset", "name")
 
 
 class DataChoice(StrEnum):
@@ -72,124 +61,20 @@ class ScoreConfig:
     protocol: Any = None
 
 
-@dataclass
-class Request:
-    """A parsed command line; it pickles, so that launchers can carry it to other processes.
-
-    Args:
-        verb: `run` or `score`.
-        command: The command as shown in records: no absolute path, no folder name above a file's own.
-        tasks: Group choice -> task name.
-        methods: Group choice -> method as the user named it.
-        held: Placeholder -> the verbatim value it stands for.
-        overrides: What Hydra gets.
-    """
-
-    verb: str
-    command: str
-    tasks: dict[str, str] = field(default_factory=dict)
-    methods: dict[str, str] = field(default_factory=dict)
-    held: dict[str, str] = field(default_factory=dict)
-    overrides: list[str] = field(default_factory=list)
-
-    def hold(self, value: str) -> str:
-        """Put a value aside and return its placeholder."""
-        token = f"__verbatim_{len(self.held)}__"
-        self.held[token] = value
-        return token
-
-    def restore(self, value: Any) -> Any:
-        """Replace placeholders anywhere inside a container."""
-        if isinstance(value, dict):
-            return {key: self.restore(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.restore(item) for item in value]
-        return self.held.get(value, value) if isinstance(value, str) else value
-
-
-def parse(verb: str, words: list[str], multirun: bool = False) -> Request:
-    """Check every word and prepare Hydra's overrides.
-
-    Raises:
-        UserError: A word that is no `key=value`, an unknown key, a missing or unknown task or method, or a
-            method of another family than the task.
-    """
-    given = [_pair(word, verb) for word in words]
-    request = Request(verb, shown(verb, given, multirun))
-    keys = [key for key, _ in given]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise UserError(f"`{key}=` is given {keys.count(key)} times; give it once.")
-    values = dict(given)
-    needed = ("task", "method") if verb == "run" else ("task", "predictions")
-    for key in needed:
-        if not values.get(key):
-            options = names(key) if key in ("task", "method") else []
-            shown_options = f"; one of {', '.join(options)}" if options else ""
-            raise UserError(f"`bench {verb}` needs `{key}=`{shown_options}.")
-    tasks = [(name, _task(name)) for name in _split(values["task"], multirun)]
-    methods = [(spec, load_method(spec)) for spec in _split(values.get("method", ""), multirun) if spec]
-    nodes = [(spec, method_node(found, task)) for spec, found in methods for _, task in tasks[:1]]
-    for spec, node in nodes:
-        for name, task in tasks:
-            check_family(spec, node, name, task)
-    _store(request, verb, tasks, nodes)
-    schema = _Schema(verb, tasks, nodes)
-    for key, value in given:
-        request.overrides.append(_override(request, schema, key, value, multirun))
-    return request
-
-
-def _pair(word: str, verb: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals or not key:
-        raise UserError(f"`{word}` is no `key=value`; write for instance `bench {verb} task=oct seed=1`.")
-    return key, value
-
-
-def _split(value: str, multirun: bool) -> list[str]:
-    return value.split(",") if multirun else [value]
-
-
-def _task(name: str) -> Task:
-    return load("task", name).target()
-
-
-def method_node(found: Resolved, task: Task) -> type[Method]:
-    """The class whose fields are the method's configuration; a plain class is adapted by the task."""
-    if issubclass(found.target, Method):
-        return found.target
-    return task.adapt(found.target, found.target.__name__)
-
-
-def check_family(spec: str, node: type[Method], name: str, task: Task) -> None:
-    """Refuse a method of another family, naming those that would fit."""
-    if node.family != task.family:
-        fitting = [other for other in names("method") if card("method", other).family == task.family]
-        raise UserError(
-            f"Method `{spec}` is of the family {node.family or 'none'}, task `{name}` needs {task.family}; "
-            f"these fit: {', '.join(fitting)}."
-        )
-
-
-def _store(
-    request: Request, verb: str, tasks: list[tuple[str, Task]], nodes: list[tuple[str, type[Method]]]
-) -> None:
+def register(verb: str, protocols: dict[str, type[Protocol]], methods: dict[str, type[Method]]) -> None:
+    """Make the chosen tasks' protocols and methods known to Hydra as options of two groups."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    defaults: list[Any] = ["_self_", {"protocol": "???"}]
-    for name, task in tasks:
-        request.tasks[_choice(request.tasks, name)] = name
-        store.store(group="protocol", name=_choice_of(request.tasks, name), node=thawed(task.protocol))
-    for spec, node in nodes:
-        request.methods[_choice(request.methods, spec)] = spec
-        store.store(group="method", name=_choice_of(request.methods, spec), node=node)
-    if nodes:
+    defaults: list[Any] = ["bench_schema", "_self_", {"protocol": "???"}]
+    for name, protocol in protocols.items():
+        store.store(group="protocol", name=name, node=thawed(protocol))
+    for name, method in methods.items():
+        store.store(group="method", name=name, node=method)
+    if methods:
         defaults.append({"method": "???"})
-    base = RunConfig if verb == "run" else ScoreConfig
-    store.store(name="bench_schema", node=base)
-    store.store(name=CONFIG, node={"defaults": ["bench_schema", *defaults], "hydra": quiet_hydra()})
+    store.store(name="bench_schema", node=RunConfig if verb == "run" else ScoreConfig)
+    store.store(name=CONFIG, node={"defaults": defaults, "hydra": quiet_hydra()})
 
 
 def thawed(cls: type[Protocol]) -> type:
@@ -215,94 +100,7 @@ def quiet_hydra() -> dict[str, Any]:
     }
 
 
-def _choice(taken: dict[str, str], spec: str) -> str:
-    path, class_name = split_path(spec)
-    stem = class_name or path.stem if path else spec
-    choice = re.sub(r"[^A-Za-z0-9_]", "_", safe_name(stem))
-    return choice if choice not in taken else f"{choice}_{len(taken)}"
-
-
-def _choice_of(choices: dict[str, str], spec: str) -> str:
-    return next(choice for choice, named in choices.items() if named == spec)
-
-
-@dataclass
-class _Schema:
-    """Every key a command may set."""
-
-    verb: str
-    tasks: list[tuple[str, Task]]
-    nodes: list[tuple[str, type[Method]]]
-
-    def engine(self) -> list[str]:
-        base = RunConfig if self.verb == "run" else ScoreConfig
-        own = [f.name for f in fields(base) if f.name not in ("protocol", "method")]
-        return ["task", *(["method"] if self.verb == "run" else []), *own]
-
-    def aliases(self) -> set[str]:
-        """Protocol fields that every chosen task lets stand at top level."""
-        shared = set.intersection(*({*task.top_level, "precision"} for _, task in self.tasks))
-        return shared - set(self.engine())
-
-    def owners(self, group: str) -> list[tuple[str, type]]:
-        if group == "protocol":
-            return [(f"task `{name}`", task.protocol) for name, task in self.tasks]
-        return [(f"method `{spec}`", node) for spec, node in self.nodes]
-
-    def check(self, key: str) -> None:
-        group, dot, name = key.partition(".")
-        if dot and group in ("protocol", "method") and self.owners(group):
-            for owner, node in self.owners(group):
-                options = [f.name for f in fields(node)]
-                if name not in options:
-                    raise UserError(
-                        f"No field `{name}` in `{group}` of {owner}.{suggest(name, options)} "
-                        f"Its fields are: {', '.join(options)}."
-                    )
-            return
-        options = [*self.engine(), *sorted(self.aliases())]
-        if key not in options:
-            dotted = [
-                f"{g}.{f.name}" for g in ("protocol", "method") for _, n in self.owners(g) for f in fields(n)
-            ]
-            raise UserError(
-                f"`bench {self.verb}` has no key `{key}`.{suggest(key, [*options, *dotted])} "
-                f"The keys are: {', '.join(options)}, `protocol.<field>`"
-                + (" and `method.<field>`." if self.nodes else ".")
-            )
-
-    def is_path(self, key: str) -> bool:
-        group, _, name = key.partition(".")
-        return any(get_type_hints(node).get(name) in (Path, Path | None) for _, node in self.owners(group))
-
-
-def _override(request: Request, schema: _Schema, key: str, value: str, multirun: bool) -> str:
-    if multirun and key.startswith(("hydra/", "hydra.")):
-        return f"{key}={value}"
-    if key in schema.aliases():
-        key = f"protocol.{key}"
-    schema.check(key)
-    if key == "task":
-        return "protocol=" + ",".join(_choice_of(request.tasks, v) for v in _split(value, multirun))
-    if key == "method":
-        return "method=" + ",".join(_choice_of(request.methods, v) for v in _split(value, multirun))
-    if key in VERBATIM or schema.is_path(key):
-        parts = [str(Path(v).expanduser()) if v.startswith("~") else v for v in _split(value, multirun)]
-        return f"{key}=" + ",".join(request.hold(part) for part in parts)
-    return f"{key}={value}"
-
-
-def shown(verb: str, given: list[tuple[str, str]], multirun: bool) -> str:
-    """The command as a record may show it: of a path only its last part."""
-    words = []
-    for key, value in given:
-        if key in PATHS or (key == "method" and split_path(value)[0]):
-            value = Path(value).name
-        words.append(f"{key}={value}")
-    return " ".join(["bench", verb, *(["-m"] if multirun else []), *words])
-
-
-def compose(request: Request) -> Any:
+def compose(overrides: list[str]) -> Any:
     """Compose one configuration.
 
     Raises:
@@ -312,12 +110,12 @@ def compose(request: Request) -> Any:
     from hydra.core.hydra_config import HydraConfig
 
     with told_plainly(), hydra.initialize(version_base="1.3", config_path=None):
-        config = hydra.compose(CONFIG, overrides=request.overrides, return_hydra_config=True)
+        config = hydra.compose(CONFIG, overrides=overrides, return_hydra_config=True)
         HydraConfig.instance().set_config(config)
     return config
 
 
-def sweep(request: Request, job: Callable[[Any], int]) -> list[int]:
+def sweep(overrides: list[str], job: Callable[[Any], int]) -> list[int]:
     """Run `job` for every combination through the Hydra launcher that was chosen; return exit codes."""
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
@@ -326,7 +124,7 @@ def sweep(request: Request, job: Callable[[Any], int]) -> list[int]:
     hydra = Hydra.create_main_hydra2("bench", create_config_search_path(None))
     try:
         with told_plainly():
-            batches = hydra.multirun(CONFIG, job, request.overrides, with_log_configuration=False)
+            batches = hydra.multirun(CONFIG, job, overrides, with_log_configuration=False)
             return [result.return_value for batch in batches for result in batch]
     finally:
         GlobalHydra.instance().clear()

@@ -7,12 +7,15 @@ ranking.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.card import Card
-from bench.files import canonical
-from bench.registry import card
+from bench.files import write_text
+from bench.registry import card, names
 from bench.report.board import Board, Key, Row, Section, ranked
 from bench.report.collect import LEADERBOARDS, collect
 from bench.report.printed import blocks
@@ -21,6 +24,8 @@ from bench.reported import ReportedRow, load_rows
 __all__ = ["FORMATS", "LEADERBOARDS", "build", "collect", "page"]
 
 Group = list[Mapping[str, Any]]
+_REPETITION = re.compile(r"-r\d+$")  # what `rerun=true` appends to a run id
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # made once: called per record
 
 
 def build(
@@ -68,7 +73,7 @@ def _groups(records: Iterable[Mapping[str, Any]]) -> list[Group]:
         method = record["method"]
         config = canonical({k: v for k, v in method["config"].items() if k != "seed"})
         # Predictions carry no configuration that could tell two of them apart.
-        own = record["run_id"] if method["source"] == "predictions" else ""
+        own = _REPETITION.sub("", record["run_id"]) if method["source"] == "predictions" else ""
         key = (method["name"], method["source"], method["state"], method.get("file_sha256"), config, own)
         seeds = found.setdefault(key, {})
         seed = canonical(record["seeds"])
@@ -122,17 +127,22 @@ def _plain(value: Any) -> str:
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """Tell rows of one label apart by their method file, then by their run."""
-    from dataclasses import replace
-
-    def relabel(rows: Sequence[Row], mark: Callable[[Row], str]) -> list[Row]:
-        times: dict[str, int] = {}
-        for row in rows:
-            times[row.label] = times.get(row.label, 0) + 1
-        return [replace(r, label=f"{r.label} {mark(r)}") if times[r.label] > 1 else r for r in rows]
-
-    by_file = relabel(rows, lambda r: f"[file {(r.records[0]['method'].get('file_sha256') or 'none')[:8]}]")
-    return relabel(by_file, lambda r: f"[run {r.records[0]['run_id'][:8]}]")
+    """Tell rows of one label apart by their method file where files differ, else by their run."""
+    by_label: dict[str, list[Row]] = {}
+    for row in rows:
+        by_label.setdefault(row.label, []).append(row)
+    out = []
+    for label, same in by_label.items():
+        files = [(row.records[0]["method"].get("file_sha256") or "none")[:8] for row in same]
+        for row, file in zip(same, files, strict=True):
+            if len(same) == 1:
+                mark = ""
+            elif files.count(file) == 1:
+                mark = f" [file {file}]"
+            else:
+                mark = f" [run {row.records[0]['run_id']}]"
+            out.append(replace(row, label=label + mark))
+    return out
 
 
 def _section(key: Key, rows: Sequence[Row], task_card: Card) -> Section:
@@ -219,3 +229,8 @@ def page(task_name: str) -> str:
     """
     task_card = card("task", task_name)
     return FORMATS["md"](build(task_card, task_name, collect([], task_name), load_rows()))
+
+
+if __name__ == "__main__":
+    for task in names("task"):
+        write_text(LEADERBOARDS.resolve() / f"{task}.md", page(task))

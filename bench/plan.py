@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.config import Request, check_family, method_node
 from bench.core import DataInfo, Method, Protocol, Task
 from bench.errors import UserError
 from bench.files import digest, sha256_file
 from bench.home import runs
 from bench.registry import Resolved, load, load_method
+from bench.words import Request, check_family, method_node
 
 SMOKE = "smoke"
 
@@ -27,7 +27,7 @@ class Plan:
     command: str
     task_name: str
     task: Task
-    protocol: Protocol
+    protocol: Any
     deviations: tuple[str, ...]
     profile: str
     dataset: str
@@ -165,7 +165,8 @@ def _path(value: str | None) -> Path | None:
 
 def typed(cls: type[Protocol], values: Any) -> Protocol:
     """A frozen protocol from composed values; OmegaConf returns tuples as lists."""
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return cls(**fields)
 
 
 def _method(config: Any, raw: dict[str, Any], node: type[Method]) -> Method:

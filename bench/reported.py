@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench
-from bench.card import Card
+from bench.card import Card, Reported
 
+MEAN = ""  # class name of a metric's overall value
 FOLDER = Path(bench.__file__).parent / "leaderboards" / "reported"
 _NOT_A_TABLE = "protocols.csv"
 
@@ -239,3 +240,9 @@ def claimed(rows: Iterable[ReportedRow], cards: Mapping[str, Card]) -> dict[str,
             ):
                 found[row.row_id] = name
     return found
+
+
+def our_class(row: ReportedRow, mapping: Reported) -> str:
+    """The class of ours that a printed number speaks of; a mean IoU is over classes, whatever its column."""
+    name = mapping.classes.get(row.setting.get("class", "mean"), "mean")
+    return MEAN if name == "mean" or row.metric == "miou" else name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import resource
 import sys
 import time
 import traceback
@@ -18,6 +17,7 @@ from bench.compare import compared
 from bench.core import Context, Scored
 from bench.curves import Curves
 from bench.data import Located, dataset_named, locate
+from bench.device import make_fabric, peak_memory
 from bench.errors import RunFailed, UserError
 from bench.files import digest, storage_problem, write_bytes
 from bench.plan import Plan
@@ -209,40 +209,6 @@ def context(
         log=log,
         curve=checkpoint.curves,
     )
-
-
-def make_fabric(device: str, precision: str) -> Any:
-    """Lightning Fabric on one device.
-
-    Raises:
-        UserError: The device is not there, or device or precision is unknown.
-    """
-    import logging
-
-    from lightning_fabric import Fabric
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    try:
-        return Fabric(accelerator=device, devices=1, precision=precision)  # pyright: ignore[reportArgumentType]
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise UserError(
-            f"`device={device}` with `precision={precision}` cannot be had here: "
-            f"{str(error).splitlines()[0]}; `bench doctor` shows the devices."
-        ) from error
-    except Exception as error:
-        if type(error).__name__ == "MisconfigurationException":
-            raise UserError(f"`device={device}` cannot be had here: {error}") from error
-        raise
-
-
-def peak_memory(device: str) -> int:
-    """Peak bytes of the accelerator, or of this process on a CPU."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _finish(

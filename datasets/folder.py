@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import struct
+import warnings
+import zlib
+from collections import Counter
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +18,7 @@ from bench.card import Card
 from bench.core import Dataset
 from bench.errors import UserError
 from bench.scans import SPLITS, Scan, Scans
+from bench.splits import read_splits, some
 
 CARD = Card(
     title="A folder of your own scans",
@@ -22,17 +26,35 @@ CARD = Card(
     summary="images/ and masks/ with one file each a scan, splits.csv and classes.json.",
     licence="yours",
     unit="patient",
-    files='images/<file>, masks/<file>; splits.csv: file,unit,split; classes.json: {"0": "background", ...}',
-    notes="Records on it say `custom`. Intervals resample the column `unit`: put the patient there.",
+    files="images/<file> (png, tif, bmp, jpg or npy, grey), masks/<same stem> (png, tif, bmp or npy, class "
+    'ids), splits.csv with the columns file,unit,split, classes.json as {"0": "background", "1": ...}.',
+    notes="Records on it say `custom`. Intervals resample the column `unit`: put the patient there. Files "
+    "that splits.csv does not name are not read; `bench data verify` lists them.",
 )
 
 COLUMNS = ("file", "unit", "split")
-SHOWN = 5
-READABLE = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".npy")
+IMAGES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".npy")
+MASKS = (".png", ".tif", ".tiff", ".bmp", ".npy")  # no JPEG: its losses invent labels
+MOST_CLASSES = 256  # masks are uint8
+# What PIL and numpy raise on files that are empty, cut off, damaged, pickled, or claim absurd sizes.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 class Folder(Dataset):
-    """Pairs `images/<file>` and `masks/<file>`; a mask may have another ending than its image."""
+    """Pairs `images/<file>` and `masks/<stem>`; a mask may have another ending than its image."""
 
     card: ClassVar[Card] = CARD
     has_phantom: ClassVar[bool] = False
@@ -40,40 +62,53 @@ class Folder(Dataset):
     def load(self, root: Path, progress: Callable[..., Any] | None = None) -> Scans:
         """Read every pair named in `splits.csv`.
 
+        Args:
+            root: The folder.
+            progress: Wraps the iteration over scans: `progress(rows, total=..., description=...)`.
+
+        Returns:
+            Scans named by the file's stem; images (H, W) uint8, uint16 or float32, masks (H, W) uint8.
+
         Raises:
-            UserError: One sentence naming everything of one kind that is wrong.
+            UserError: One sentence naming everything that is wrong with the files, kind by kind.
         """
         classes = read_classes(root / "classes.json")
         rows = read_rows(root / "splits.csv")
+        masks = _by_stem(root / "masks")
         faults: dict[str, list[str]] = {}
         scans = []
-        for row in progress(rows, "read scans", len(rows)) if progress else rows:
+        for row in progress(rows, total=len(rows), description="read scans") if progress else rows:
             try:
-                scans.append(_scan(root, row, len(classes)))
+                scans.append(_scan(root, row, masks, len(classes)))
             except _Fault as fault:
-                faults.setdefault(fault.kind, []).append(f"`{row['file']}`{fault.detail}")
+                faults.setdefault(fault.kind, []).append(row["file"] + fault.detail)
         if faults:
-            told = "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items())
-            raise UserError(f"The scans in `{root}` cannot be used ({told}); mend or leave out these files.")
-        return Scans(tuple(sorted(scans, key=lambda s: (SPLITS.index(s.split), s.id))), classes)
+            told = "; ".join(f"{kind}: {some(names)}" for kind, names in faults.items())
+            raise UserError(
+                f"{sum(map(len, faults.values()))} of the {len(rows)} scans in `{root}` cannot be used "
+                f"({told}); mend these files or take them out of splits.csv."
+            )
+        return Scans(tuple(sorted(scans, key=lambda s: (SPLITS.index(s.split), s.id))), classes, CARD.unit)
 
     def verify(self, root: Path) -> list[str]:
-        """Facts about the folder, files that no row of `splits.csv` names among them."""
+        """Facts about the folder, images that no row of `splits.csv` names among them."""
+        facts = super().verify(root)
         listed = {row["file"] for row in read_rows(root / "splits.csv")}
-        extra = sorted(p.name for p in (root / "images").iterdir() if p.is_file() and p.name not in listed)
-        told = f"not in splits.csv and not read: {_some(extra)}" if extra else "every image is in splits.csv"
-        return [*super().verify(root), told]
+        extra = sorted(path.name for path in (root / "images").iterdir() if path.name not in listed)
+        if extra:
+            return [
+                *facts,
+                f"{len(extra)} files in images/ are not in splits.csv and not read: {some(extra)}",
+            ]
+        return [*facts, "every file in images/ is in splits.csv"]
 
 
 class _Fault(Exception):
+    """Something is wrong with one scan: which kind, and what is particular about this one."""
+
     def __init__(self, kind: str, detail: str = ""):
         super().__init__(kind)
         self.kind, self.detail = kind, detail
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -88,111 +123,134 @@ def read_classes(path: Path) -> tuple[str, ...]:
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"`{path}` is no valid JSON ({error}); write label and name of each class."
         ) from error
-    labels = [str(k) for k in range(len(found))] if isinstance(found, dict) else []
-    names = [found.get(label) for label in labels] if isinstance(found, dict) else []
+    names = [found.get(str(k), "") for k in range(len(found))] if isinstance(found, dict) else []
     if (
-        len(labels) < 2
+        len(names) < 2
         or not all(isinstance(name, str) and name for name in names)
         or len(set(names)) < len(names)
     ):
         raise UserError(
-            f'`{path}` must map labels "0", "1", ... without a gap to at least two different names, got {found!r}.'
+            f'`{path}` must map labels "0", "1", ... without a gap to two different names or more, '
+            f"got {str(found)[:200]}; number the classes from 0."
         )
+    if len(names) > MOST_CLASSES:
+        raise UserError(f"`{path}` names {len(names)} classes; at most {MOST_CLASSES} are read.")
     return tuple(names)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of `splits.csv`, checked.
+    """Rows of `splits.csv` as dicts with `file`, `unit` and `split`, checked.
 
     Raises:
-        UserError: The file or a column is missing, a split is unknown or empty, a scan stands in it twice.
+        UserError: The file or a column is missing, a split is unknown or empty, a scan stands in it twice,
+            or a name leads out of `images/`.
     """
-    if not path.is_file():
-        raise UserError(f"`{path}` is missing; write one row a scan with the columns {','.join(COLUMNS)}.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-        if missing:
-            raise UserError(f"`{path}` lacks the column {', '.join(missing)}; it needs {','.join(COLUMNS)}.")
-        rows = [{column: (row[column] or "").strip() for column in COLUMNS} for row in reader]
-    seen: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(rows, 2):
-        file, split = row["file"], row["split"]
-        if not all(row.values()):
-            raise UserError(f"Line {number} of `{path}` is incomplete; give file, unit and split.")
-        if PurePath(file).name != file or "\\" in file or file in (".", ".."):
-            raise UserError(
-                f"Line {number} of `{path}` names `{file}`; give a plain file name inside images/."
-            )
-        if split not in SPLITS:
-            raise UserError(
-                f"Line {number} of `{path}` has the split `{split}`; it takes {', '.join(SPLITS)}."
-            )
-        stem = PurePath(file).stem
-        if stem in seen:
-            where = (
-                f"in {seen[stem]['split']} and {split}"
-                if seen[stem]["split"] != split
-                else f"twice in {split}"
-            )
-            raise UserError(f"`{path}` lists the scan `{stem}` {where}; a scan belongs to one split, once.")
-        seen[stem] = row
-    empty = [split for split in SPLITS if not any(row["split"] == split for row in rows)]
-    if empty:
-        raise UserError(f"`{path}` gives no scan to {', '.join(empty)}; every split needs at least one.")
+    rows = read_splits(path, COLUMNS)
+    outside = [row["file"] for row in rows if not _plain(row["file"])]
+    if outside:
+        raise UserError(f"`{path}` names {some(outside)}; give plain names of files that lie in images/.")
+    stems = Counter(PurePosixPath(row["file"]).stem for row in rows)
+    twice = [row["file"] for row in rows if stems[PurePosixPath(row["file"]).stem] > 1]
+    if twice:
+        raise UserError(
+            f"`{path}` lists one scan more than once ({some(twice)}); names must differ before the ending."
+        )
     return rows
 
 
-def _scan(root: Path, row: dict[str, str], num_classes: int) -> Scan:
-    image = _grey(_read(root / "images" / row["file"], "image missing", "image unreadable"))
-    path = root / "masks" / row["file"]
+def _plain(name: str) -> bool:
+    """Whether a name can only mean a file right inside a folder, on any system."""
+    flat = PurePosixPath(name).name == name == PureWindowsPath(name).name
+    return flat and name not in (".", "..") and name.isprintable()
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Readable masks by the name before their ending."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix.lower() in MASKS:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _scan(root: Path, row: dict[str, str], masks: dict[str, list[Path]], num_classes: int) -> Scan:
+    path = root / "images" / row["file"]
     if not path.is_file():
-        others = [path.with_suffix(ending) for ending in READABLE]
-        path = next((other for other in others if other.is_file()), path)
-    mask = _read(path, "mask missing", "mask unreadable")
-    if mask.ndim != 2:
-        raise _Fault("mask not single-channel", f" (shape {mask.shape})")
+        raise _Fault("image missing")
+    if path.suffix.lower() not in IMAGES:
+        raise _Fault(f"image of a kind that is not read (use {', '.join(IMAGES)})")
+    image = _grey(_read(path, "image unreadable", is_mask=False))
+    candidates = masks.get(path.stem, [])
+    if not candidates:
+        raise _Fault("mask missing")
+    same = [mask for mask in candidates if mask.name == path.name] or candidates
+    if len(same) > 1:
+        raise _Fault("more than one mask", f" ({', '.join(mask.name for mask in same)})")
+    mask = _labels(_read(same[0], "mask unreadable", is_mask=True), num_classes)
     if mask.shape != image.shape:
-        raise _Fault("image and mask differ in size", f" ({image.shape} and {mask.shape})")
-    if mask.dtype.kind not in "biu" and not (np.isfinite(mask).all() and (mask == np.round(mask)).all()):
-        raise _Fault("mask not whole-numbered")
-    low, high = int(mask.min()), int(mask.max())
-    if low < 0 or high >= num_classes:
-        raise _Fault("label out of range", f" (labels {low} to {high}, classes 0 to {num_classes - 1})")
+        raise _Fault("image and mask differ in size", f" ({_size(image)} and {_size(mask)})")
     height, width = image.shape
-    return Scan(
-        PurePath(row["file"]).stem, row["unit"], row["split"], image, mask.astype(np.uint8), (height, width)
-    )
+    return Scan(path.stem, row["unit"], row["split"], image, mask, (height, width))
 
 
-def _read(path: Path, missing: str, unreadable: str) -> np.ndarray:
-    if not path.is_file():
-        raise _Fault(missing)
-    if path.suffix.lower() not in READABLE:
-        raise _Fault(unreadable, f" (ending {path.suffix})")
+def _read(path: Path, unreadable: str, is_mask: bool) -> np.ndarray:
+    """Decode a file; a palette means class ids in a mask and colours in an image."""
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
+            array = np.load(path, allow_pickle=False)
+            if not isinstance(array, np.ndarray):  # an .npz under another name
+                raise ValueError("an archive, not an array")
+            return array
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is none of our business,
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # absurd sizes are
+            with Image.open(path) as image:
+                if getattr(image, "n_frames", 1) > 1:
+                    raise _Fault("more than one page in the file")
+                palette = image.mode in ("P", "PA") and not is_mask
+                return np.asarray(image.convert("RGBA") if palette else image)
+    except _DAMAGE as error:
         raise _Fault(unreadable, f" ({type(error).__name__})") from error
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    """A single channel; colour images whose channels agree are grey in disguise."""
-    if image.ndim == 3 and image.shape[2] in (3, 4) and (image[..., :1] == image[..., :3]).all():
-        image = image[..., 0]
-    if image.ndim != 2 or not image.size:
-        raise _Fault("image not grey", f" (shape {image.shape})")
+    """A single channel (H, W); colours whose channels agree are grey in disguise."""
     if image.dtype.kind not in "biuf":
         raise _Fault("image not numeric", f" ({image.dtype})")
+    if image.ndim == 3 and image.shape[2] in (2, 4):
+        if image[..., -1].size and (image[..., -1] != 255).any():
+            raise _Fault("image with transparent pixels")
+        image = image[..., :-1]
+    if image.ndim == 3 and image.shape[2] in (1, 3):
+        if (image != image[..., :1]).any():
+            raise _Fault("image in colour, not grey")
+        image = image[..., 0]
+    if image.ndim != 2 or not image.size:
+        raise _Fault("image not (H,W)", f" {image.shape}")
     if not np.isfinite(image).all():
-        raise _Fault("image holds NaN or infinity")
+        raise _Fault("image with NaN or infinite pixels")
     if image.dtype == bool:
-        return image.astype(np.uint8) * 255
-    return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32)
+        return image.astype(np.uint8) * np.uint8(255)
+    if image.dtype in (np.uint8, np.uint16):
+        return np.ascontiguousarray(image)
+    return image.astype(np.float32)
+
+
+def _labels(mask: np.ndarray, num_classes: int) -> np.ndarray:
+    """Class ids (H, W) as uint8."""
+    if mask.ndim != 2 or not mask.size:
+        raise _Fault("mask not (H,W) class ids", f" {mask.shape}")
+    if mask.dtype.kind not in "biuf" or not np.isfinite(mask).all() or (mask != np.trunc(mask)).any():
+        raise _Fault("mask not of whole numbers", f" ({mask.dtype})")
+    low, high = mask.min(), mask.max()
+    if low < 0 or high >= num_classes:
+        raise _Fault(f"label outside 0 to {num_classes - 1} of classes.json", f" ({low:g} to {high:g})")
+    return mask.astype(np.uint8)
+
+
+def _size(array: np.ndarray) -> str:
+    return "x".join(map(str, array.shape))

@@ -1,26 +1,53 @@
-"""How a phantom stays recognisable: a marker file in its folder, and the header of its .mat files."""
+"""How a phantom stays recognisable for ever: a marker beside its files and a sentence in each of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.files import write_json
+
 MARKER = "PHANTOM.json"
-HEADER = b"bench phantom, not real data"
+HEADER = "MATLAB 5.0 MAT-file, bench phantom, not real data"
+_TELLTALE = b"bench phantom, not real data"
+_HEADER_BYTES = 116  # length of the free text that opens a .mat file of version 5
+
+
+def write_marker(root: Path, dataset: str, seed: int, size: str, units: Sequence[str]) -> None:
+    """Write `PHANTOM.json`: which phantom this is and which units it holds."""
+    write_json(root / MARKER, {"dataset": dataset, "seed": seed, "size": size, "units": list(units)})
 
 
 def is_phantom(root: Path) -> bool:
-    """Whether `root` carries the marker or holds a .mat whose header does."""
-    if (root / MARKER).is_file():
+    """Whether `root` or a folder right below it holds a marker or a .mat with a phantom's header.
+
+    Reads a few bytes of each .mat and imports nothing heavy.
+    """
+    if any((folder / MARKER).is_file() for folder in _folders(root)):
         return True
-    for path in sorted(root.glob("*.mat"))[:1]:
-        with path.open("rb") as file:
-            if HEADER in file.read(116):
-                return True
-    return False
+    return any(_says_phantom(path) for folder in _folders(root) for path in folder.glob("*.mat"))
 
 
 def expected_units(root: Path) -> list[str] | None:
-    """The units a phantom was written with, or None for real data."""
-    path = root / MARKER
-    return json.loads(path.read_text())["units"] if path.is_file() else None
+    """Units that the phantom in `root` was written with; None where there is no readable marker."""
+    try:
+        units = json.loads((root / MARKER).read_text(encoding="utf-8"))["units"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return [str(unit) for unit in units] if isinstance(units, list) else None
+
+
+def _folders(root: Path) -> list[Path]:
+    """`root` and the folders right below it, which is where the loaders look."""
+    if not root.is_dir():
+        return []
+    return [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+
+
+def _says_phantom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _TELLTALE in file.read(_HEADER_BYTES)
+    except OSError:
+        return False

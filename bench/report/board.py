@@ -5,14 +5,12 @@ A section holds rows that may be ranked together; nothing else may. Reported row
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.reported import ReportedRow
-
-MEAN = ""  # class name of a metric's overall value
+from bench.reported import MEAN, ReportedRow
 
 VARIANTS = {
     "real": "real data",
@@ -75,17 +73,20 @@ class Row:
                 found.append(entry)
         if not found:
             return Cell(None)
+        first = found[0]
+        if len(found) == 1:
+            return Cell(first["value"], first.get("ci_low"), first.get("ci_high"), None, first["n"], 1)
         values = [entry["value"] for entry in found]
         lows = [entry.get("ci_low") for entry in found]
         highs = [entry.get("ci_high") for entry in found]
         bounded = None not in lows and None not in highs
-        several = len(found) > 1
+        mean = _mean(values)
         return Cell(
-            value=statistics.fmean(values) if several else values[0],
-            low=(statistics.fmean(lows) if several else lows[0]) if bounded else None,
-            high=(statistics.fmean(highs) if several else highs[0]) if bounded else None,
-            std=statistics.stdev(values) if several else None,
-            n=found[0]["n"],
+            value=mean,
+            low=_mean(lows) if bounded else None,
+            high=_mean(highs) if bounded else None,
+            std=math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)),
+            n=first["n"],
             seeds=len(found),
         )
 
@@ -177,11 +178,6 @@ class ReportedCell:
     marks: tuple[str, ...] = ()
     ours: float | None = None
 
-    @property
-    def text(self) -> str:
-        """As printed, with its marks."""
-        return " ".join((self.row.printed, *self.marks))
-
 
 @dataclass(frozen=True)
 class Line:
@@ -208,7 +204,7 @@ class Block:
         columns: Column headings in printed order.
         headline: The columns that our single number is shown for.
         lines: Rows as printed.
-        notes: Numbered reasons of the marks.
+        notes: Mark such as `†1` -> its reason.
     """
 
     file: str
@@ -220,7 +216,7 @@ class Block:
     columns: tuple[str, ...]
     headline: tuple[str, ...]
     lines: tuple[Line, ...]
-    notes: tuple[str, ...]
+    notes: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -244,6 +240,10 @@ class Board:
     primary: str
     sections: tuple[Section, ...] = ()
     blocks: tuple[Block, ...] = field(default=())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def ranked(rows: Sequence[Row], metric: str) -> tuple[Row, ...]:

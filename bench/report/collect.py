@@ -16,6 +16,7 @@ from bench.report.board import VARIANTS
 
 LEADERBOARDS = Path(bench.__file__).parent / "leaderboards"
 SCHEMA_VERSION = 1
+_MANY = 1000  # records, from where on the collector's walk is felt
 
 _NEEDED: dict[str, dict[str, type]] = {
     "": {"run_id": str, "status": str, "seeds": dict, "metrics": dict},
@@ -47,7 +48,7 @@ def collect(folders: Sequence[Path], task: str, committed: Path = LEADERBOARDS /
         Records as plain dictionaries, the committed ones first; a run id stands once.
     """
     found: dict[str, dict] = {}
-    with _bulk_reading():
+    with _bulk_reading(found):
         for where, text in _texts(folders, task, committed):
             try:
                 record = _parse(text)
@@ -60,13 +61,19 @@ def collect(folders: Sequence[Path], task: str, committed: Path = LEADERBOARDS /
 
 
 @contextmanager
-def _bulk_reading() -> Iterator[None]:
-    # Thousands of nested dictionaries and no garbage: the collector would take as long as the reading.
+def _bulk_reading(found: dict[str, dict]) -> Iterator[None]:
+    """Keep the garbage collector from walking through thousands of records that hold no garbage.
+
+    It would take longer than the reading, and as long again in what follows; records hold no cycles, so
+    reference counting frees them all the same.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if len(found) >= _MANY:
+            gc.freeze()
         if was:
             gc.enable()
 
@@ -125,16 +132,22 @@ def _parse(text: bytes) -> dict:
     if record["status"] == "done":
         if record["data"]["variant"] not in VARIANTS:
             raise ValueError("`data.variant` is none of real, phantom, custom")
+        if type(record["data"]["counts"].get("test", 0)) is not int:
+            raise ValueError("`data.counts.test` is no whole number")
+        compared = record.get("compared_to", [])
+        if not isinstance(compared, list) or not all(isinstance(c, dict) and "row_id" in c for c in compared):
+            raise ValueError("`compared_to` is no list of comparisons")
         for name, metric in record["metrics"].items():
             _check_metric(name, metric)
     return record
 
 
 def _check_metric(name: str, metric: Any) -> None:
-    if not isinstance(metric, dict) or not isinstance(metric.get("direction"), str):
+    classes = metric.get("per_class", {}) if isinstance(metric, dict) else None
+    if not isinstance(classes, dict) or not isinstance(metric.get("direction"), str):
         raise ValueError(f"metric `{name}` is incomplete")
-    for entry in (metric, *metric.get("per_class", {}).values()):
-        if type(entry.get("n")) is not int or "value" not in entry:
+    for entry in (metric, *classes.values()):
+        if not isinstance(entry, dict) or type(entry.get("n")) is not int or "value" not in entry:
             raise ValueError(f"metric `{name}` lacks value or n")
         for key in ("value", "ci_low", "ci_high"):
             if not isinstance(entry.get(key), float | int | None):

@@ -20,7 +20,8 @@ class Grid:
         headers: Column headings.
         rows: Cells; a newline is a soft break.
         notes: Lines that stand under the table.
-        text_columns: How many leading columns hold names rather than numbers.
+        keys: Leading columns that say which row it is; repeated where a table is split for width.
+        tail: Trailing columns that hold text; the columns between hold numbers.
     """
 
     title: str
@@ -28,7 +29,12 @@ class Grid:
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
-    text_columns: int = 1
+    keys: int = 1
+    tail: int = 0
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column holds names, which may be anything, rather than numbers of our making."""
+        return column < self.keys or column >= len(self.headers) - self.tail
 
 
 def number(value: float | None, decimals: int = 3) -> str:
@@ -42,9 +48,9 @@ def bounds(low: float | None, high: float | None) -> str:
 
 
 def cell_text(cell: Cell, full: bool) -> str:
-    """Value, spread over seeds, and with `full` the interval on a second line."""
+    """The value alone, or with `full` its spread over seeds and, on a second line, its interval."""
     text = number(cell.value)
-    if cell.std is not None:
+    if full and cell.std is not None:
         text += f" ± {number(cell.std)}"
     return f"{text}\n{bounds(cell.low, cell.high)}" if full and cell.low is not None else text
 
@@ -66,7 +72,7 @@ def section_grids(section: Section, primary: str, full: bool, limit: int | None 
     Args:
         section: What to show.
         primary: The metric that ranks.
-        full: Intervals in every cell; without, in the cells of the primary metric only.
+        full: Spread and interval in every cell; without, in the cells of the primary metric only.
         limit: Rows shown at most; what is left out is said.
     """
     rows = section.rows[:limit]
@@ -76,20 +82,21 @@ def section_grids(section: Section, primary: str, full: bool, limit: int | None 
     yield Grid(
         title=section.title,
         terms=(*section.terms, interval),
-        headers=("rank", "method", "made by", "parameters", "seeds", *section.metrics),
+        headers=("rank", "method", "seeds", *section.metrics, "parameters", "made by"),
         rows=tuple(
             (
                 NONE if row.rank is None else str(row.rank),
                 row.label,
-                _made_by(row),
-                NONE if row.parameters is None else f"{row.parameters:,}",
                 str(len(row.records)),
                 *(cell_text(row.cell(name), full or name == primary) for name in section.metrics),
+                NONE if row.parameters is None else f"{row.parameters:,}",
+                _made_by(row),
             )
             for row in rows
         ),
         notes=more,
-        text_columns=3,
+        keys=2,
+        tail=1,
     )
     if section.classes:
         yield Grid(
@@ -104,7 +111,7 @@ def section_grids(section: Section, primary: str, full: bool, limit: int | None 
                 )
                 for row in rows
             ),
-            text_columns=2,
+            keys=2,
         )
 
 
@@ -120,24 +127,37 @@ def block_grid(block: Block) -> Grid:
     rows: list[tuple[str, ...]] = []
     for line in block.lines:
         cells = (line.cells.get(column) for column in block.columns)
-        texts = tuple(NONE if cell is None else cell.text for cell in cells)
-        rows.append((line_name(line), line.measured, *texts, _ours(line, block.headline)))
+        shared = common_marks(line)
+        texts = tuple(
+            NONE if cell is None else " ".join((cell.row.printed, *(() if shared else cell.marks)))
+            for cell in cells
+        )
+        rows.append(
+            (" ".join((line_name(line), *shared)), *texts, _ours(line, block.headline), line.measured)
+        )
         if any(cell.ours is not None for cell in line.cells.values()):
-            rows.append(("ours", "bench", *(_ours(line, (c,)) for c in block.columns), ""))
+            rows.append(("ours", *(_ours(line, (c,)) for c in block.columns), "", "bench"))
     return Grid(
         title=block.title,
         terms=(block.terms,),
-        headers=("method", "measured by", *block.columns, ours_head),
+        headers=("method", *block.columns, ours_head, "measured by"),
         rows=tuple(rows),
-        notes=block.notes,
-        text_columns=2,
+        notes=tuple(f"{mark} {reason}" for mark, reason in block.notes.items()),
+        tail=1,
     )
 
 
-def line_name(line: Line) -> str:
-    """Method, variant and what else the table prints of the row."""
-    said = ", ".join(part for part in (line.variant.replace(";", ", "), line.setting) if part)
+def line_name(line: Line, setting: bool = True) -> str:
+    """Method, variant and, with `setting`, what else the table prints of the row."""
+    parts = (line.variant.replace(";", ", "), line.setting if setting else "")
+    said = ", ".join(part for part in parts if part)
     return f"{line.method} ({said})" if said else line.method
+
+
+def common_marks(line: Line) -> tuple[str, ...]:
+    """Marks that every cell of a line carries: they stand once, at its name."""
+    first, *others = (cell.marks for cell in line.cells.values())
+    return first if others and all(marks == first for marks in others) else ()
 
 
 def _ours(line: Line, columns: tuple[str, ...]) -> str:

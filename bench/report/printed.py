@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.card import Card, Reported
-from bench.report.board import MEAN, Block, Line, ReportedCell, Row
-from bench.reported import ReportedRow, disputed, source
+from bench.report.board import Block, Line, ReportedCell, Row
+from bench.reported import ReportedRow, disputed, our_class, source
 
 DOUBTFUL, DISPUTED = "†", "‡"
 MEASURED = {"authors": "its authors", "copied": "copied", "unknown": "not stated"}
@@ -65,14 +65,8 @@ def our_value(row: ReportedRow, mapping: Reported, candidates: Iterable[Row]) ->
         return None
     newest = max(fitting, key=lambda own: max(record.get("ended") or "" for record in own.records))
     name = mapping.variant.get(row.metric, row.metric)
-    value = newest.cell(name, _class(row, mapping)).value
+    value = newest.cell(name, our_class(row, mapping)).value
     return None if value is None else value / row.scale
-
-
-def _class(row: ReportedRow, mapping: Reported) -> str:
-    """The class of ours that a printed number speaks of; a mean IoU is over classes, whatever its column."""
-    name = mapping.classes.get(row.setting.get("class", "mean"), "mean")
-    return MEAN if name == "mean" or row.metric == "miou" else name
 
 
 def _block(
@@ -83,7 +77,7 @@ def _block(
 ) -> Block:
     first = rows[0]
     metrics = list(dict.fromkeys(row.metric for row in rows))
-    notes: dict[str, int] = {}
+    notes: dict[str, str] = {}  # mark -> reason
     columns: dict[str, str] = {}
     lines: dict[tuple[str, str, str], dict[str, ReportedCell]] = {}
     measured: dict[tuple[str, str, str], list[str]] = {}
@@ -93,13 +87,10 @@ def _block(
         columns[column] = name
         setting = "; ".join(f"{k}={v}" for k, v in row.setting.items() if k != "class")
         key = (row.method, row.variant, setting)
-        marks = []
-        for sign, told in ((DOUBTFUL, row.reason), (DISPUTED, disputes.get(row.row_id, ""))):
-            if told:
-                number = notes.setdefault(f"{sign} {told}", len(notes) + 1)
-                marks.append(f"{sign}{number}")
+        told = ((DOUBTFUL, row.reason), (DISPUTED, disputes.get(row.row_id, "")))
+        marks = tuple(mark_for(sign, reason, notes) for sign, reason in told if reason)
         value = our_value(row, mapping, index.get(row.row_id, ()))
-        lines.setdefault(key, {})[column] = ReportedCell(row, tuple(marks), value)
+        lines.setdefault(key, {})[column] = ReportedCell(row, marks, value)
         measured.setdefault(key, []).append(MEASURED[row.measured])
     headline = tuple(column for column, name in columns.items() if name == "mean") or tuple(columns)
     return Block(
@@ -116,5 +107,15 @@ def _block(
             for key, cells in lines.items()
             for method, variant, setting in [key]
         ),
-        notes=tuple(f"{number}. {told}" for told, number in notes.items()),
+        notes=notes,
     )
+
+
+def mark_for(sign: str, reason: str, notes: dict[str, str]) -> str:
+    """The mark of a reason, `†2`; a new reason takes the next number in `notes`."""
+    for mark, known in notes.items():
+        if known == reason and mark[0] == sign:
+            return mark
+    mark = f"{sign}{len(notes) + 1}"
+    notes[mark] = reason
+    return mark

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -18,17 +19,20 @@ from bench.report.grids import (
     Grid,
     block_grid,
     bounds,
+    common_marks,
     legend,
     line_name,
     number,
     section_grids,
 )
-from bench.report.printed import blocks
+from bench.report.printed import blocks, mark_for
 from bench.report.text import one_line
 from bench.reported import ReportedRow
 
-WIDTH = 140  # where standard output is no terminal
+WIDTH = 150  # where standard output is no terminal
 WIDE = 170  # from here on every cell has room for its interval
+COMPARABLE = "comparable"
+STYLES = ((2, 36), (1, 24))  # blanks between columns and width a name is folded at: the first that fits
 ROWS, SECTIONS = 50, 12  # what a person scrolls through; the rest is counted and pointed to
 
 
@@ -72,20 +76,60 @@ def _grid(grid: Grid) -> Iterator[RenderableType]:
         yield Text(one_line(grid.title), style="bold")
     for term in grid.terms:
         yield Text(one_line(term), style="dim")
-    yield _rich(grid.headers, grid.rows, grid.text_columns)
+    yield Fitted(grid)
     for note in grid.notes:
         yield Text(one_line(note), style="dim")
 
 
-def _rich(headers: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for i, header in enumerate(headers):
-        justify = "left" if i < names else "right"
-        table.add_column(Text(one_line(header)), justify=justify, overflow="fold")
-    for row in rows:
-        # Text, not markup: a method may be called `[red]`.
-        table.add_row(*(Text("\n".join(map(one_line, cell.split("\n")))) for cell in row))
-    return table
+class Fitted:
+    """A grid as a terminal shows it: split over several tables, with its keys repeated, where it is too wide.
+
+    Every cell is `Text`, never markup: a method may be called `[red]`.
+    """
+
+    def __init__(self, grid: Grid):
+        self.grid = grid
+        # A metric's variant stands on a second line of its heading.
+        head = [one_line(header).replace("@", "\n@") for header in grid.headers]
+        body = [["\n".join(map(one_line, cell.split("\n"))) for cell in row] for row in grid.rows]
+        self.lines = [head, *body]
+        self.widths = [max(cell_len(part) for row in self.lines for part in row[i].split("\n"))
+                       for i in range(len(head))]  # fmt: skip
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        gap, key_width = next((style for style in STYLES if self._room(*style) <= width), STYLES[-1])
+        for columns in self._split(width, gap, key_width):
+            table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+            for i in columns:
+                name = self.grid.is_text(i)
+                table.add_column(
+                    Text(self.lines[0][i]),
+                    justify="left" if name else "right",
+                    overflow="fold",
+                    no_wrap=not name,
+                    max_width=key_width if i < self.grid.keys else None,
+                )
+            for row in self.lines[1:]:
+                table.add_row(*(Text(row[i]) for i in columns))
+            yield table
+
+    def _room(self, gap: int, key_width: int) -> int:
+        keys = self.grid.keys
+        folded = [min(w, key_width) if i < keys else w for i, w in enumerate(self.widths)]
+        return sum(folded) + gap * (len(folded) - 1)
+
+    def _split(self, width: int, gap: int, key_width: int) -> Iterator[list[int]]:
+        keys = list(range(self.grid.keys))
+        used = first = sum(min(self.widths[i], key_width) + gap for i in keys)
+        columns = list(keys)
+        for i in range(self.grid.keys, len(self.widths)):
+            if used + self.widths[i] > width and len(columns) > len(keys):
+                yield columns
+                columns, used = list(keys), first
+            columns.append(i)
+            used += self.widths[i] + gap
+        yield columns
 
 
 # ---- one run
@@ -104,11 +148,11 @@ def run_table(record: Mapping[str, Any], card: Card, rows: Sequence[ReportedRow]
     """
     data, task, method = record["data"], record["task"], record["method"]
     what = f"{data['dataset']} · {VARIANTS[data['variant']]} · profile {task['profile']}"
-    seeds = ", ".join(f"{name} {seed}" for name, seed in record["seeds"].items())
+    seeds = ", ".join(f"{name}={seed}" for name, seed in record["seeds"].items())
     head = f"{method['name']} on {what} · test n={data['counts'].get('test', 0)}"
     parts: list[RenderableType] = [
         Text(""),
-        Text(one_line(f"{head} · seed {seeds}" if seeds else head), style="bold"),
+        Text(one_line(f"{head} · seeds {seeds}" if seeds else head), style="bold"),
         Text(one_line(_deviations(task["deviations"])), style="yellow" if task["deviations"] else "dim"),
         _metrics(record),
     ]
@@ -130,7 +174,7 @@ def _deviations(deviations: Sequence[str]) -> str:
     return "Deviates from the task's protocol: " + "; ".join(map(str, deviations)) + "."
 
 
-def _metrics(record: Mapping[str, Any]) -> Table:
+def _metrics(record: Mapping[str, Any]) -> Fitted:
     """One line a metric: value, an interval for each thing that was resampled, and n."""
     metrics = record["metrics"]
     unit = record["data"]["unit"]
@@ -141,10 +185,11 @@ def _metrics(record: Mapping[str, Any]) -> Table:
         held.setdefault(unit, (metric.get("ci_low"), metric.get("ci_high")))
         spans = (bounds(*held.get(kind, (None, None))) for kind in kinds)
         lines.append((name, number(metric["value"]), *spans, str(metric["n"])))
-    return _rich(("metric", "value", *(f"95 % over {kind}s" for kind in kinds), "n"), lines, 1)
+    headers = ("metric", "value", *(f"95 % over {kind}s" for kind in kinds), "n")
+    return Fitted(Grid("", (), headers, tuple(lines)))
 
 
-def _classes(record: Mapping[str, Any]) -> Table | None:
+def _classes(record: Mapping[str, Any]) -> Fitted | None:
     """Metrics by classes, values alone; the record holds their intervals."""
     metrics = record["metrics"]
     names = dict.fromkeys(name for m in metrics.values() for name in m.get("per_class") or {})
@@ -154,7 +199,7 @@ def _classes(record: Mapping[str, Any]) -> Table | None:
     for metric, entry in metrics.items():
         held = entry.get("per_class") or {}
         lines.append((metric, *(number(held[n]["value"]) if n in held else "" for n in names)))
-    return _rich(("metric", *names), lines, 1)
+    return Fitted(Grid("", (), ("metric", *names), tuple(lines)))
 
 
 def _papers(shown: Sequence[Block], record: Mapping[str, Any]) -> list[RenderableType]:
@@ -165,33 +210,34 @@ def _papers(shown: Sequence[Block], record: Mapping[str, Any]) -> list[Renderabl
         by_dataset.setdefault((block.dataset, block.columns), []).append(block)
     for (dataset, columns), same in by_dataset.items():
         first = same[0]
+        standing = _standing(first, record)
+        near = standing == COMPARABLE
         notes: dict[str, str] = {}
         lines = []
         for block in same:
             for line in block.lines:
                 texts = []
+                shared = common_marks(line)
                 for column in columns:
                     cell = line.cells.get(column)
-                    marks = [_renumber(mark, block, notes) for mark in cell.marks] if cell else []
+                    own = cell.marks if cell and not shared else ()
+                    marks = [mark_for(m[0], block.notes[m], notes) for m in own]
                     texts.append(" ".join((cell.row.printed, *marks)) if cell else NONE)
                 ours = [line.cells[c].ours for c in first.headline if c in line.cells]
                 told = "; ".join(number(value) for value in ours if value is not None) or NONE
-                lines.append((line_name(line), block.source, line.measured, *texts, told))
+                marks = [mark_for(m[0], block.notes[m], notes) for m in shared]
+                name = " ".join((line_name(line, setting=False), *marks))
+                lines.append((name, *texts, *([told] if near else []), block.source, line.measured))
+        headers = ("method", *columns, *(["ours"] if near else []), "printed in", "measured by")
         answers = ", ".join(f"{a} to our {b}" for a, b in first.answers.items())
         parts += [
             Text(""),
-            Text(one_line(f"Reported on {dataset} (real scans): {_standing(first, record)}"), style="bold"),
+            Text(one_line(f"Reported on {dataset} (real scans): {standing}"), style="bold"),
             Text(one_line(f"As printed. Answers: {answers}, profile {first.profile}."), style="dim"),
-            _rich(("method", "printed in", "measured by", *columns, "ours"), lines, 3),
-            *(Text(one_line(f"{mark} {reason}"), style="dim") for reason, mark in notes.items()),
+            Fitted(Grid("", (), headers, tuple(lines), tail=2)),
+            *(Text(one_line(f"{mark} {reason}"), style="dim") for mark, reason in notes.items()),
         ]
     return parts
-
-
-def _renumber(mark: str, block: Block, notes: dict[str, str]) -> str:
-    """A block's mark (`†2`) under the number that its reason has among several blocks."""
-    reason = block.notes[int(mark[1:]) - 1].partition(mark[0])[2].strip()
-    return notes.setdefault(reason, f"{mark[0]}{len(notes) + 1}")
 
 
 def _standing(block: Block, record: Mapping[str, Any]) -> str:
@@ -205,4 +251,4 @@ def _standing(block: Block, record: Mapping[str, Any]) -> str:
         return f"made under profile {block.profile}, this run under {task['profile']}; not comparable"
     if task["deviations"]:
         return "this run deviates from the protocol; not comparable"
-    return "comparable"
+    return COMPARABLE

@@ -18,15 +18,17 @@ import torch
 
 from bench import seeding
 from bench.checkpoint import Checkpoint
-from bench.config import compose, parse
+from bench.config import compose
 from bench.core import Method
 from bench.curves import Curves
 from bench.data import dataset_named, phantom_root
+from bench.device import make_fabric
 from bench.errors import RunFailed, UserError
 from bench.plan import Plan, make
 from bench.progress import Progress
 from bench.registry import card, load_method, names, split_path
-from bench.run import context, make_fabric
+from bench.run import context
+from bench.words import parse
 
 SMALL = {"epochs": 1, "max_steps": 2, "max_val": 2, "max_test": 3, "batch_size": 2}
 
@@ -42,13 +44,13 @@ class Finding:
 
 def run(words: list[str], as_json: bool) -> int:
     """Run all checks; exit 1 if one fails."""
-    given = dict(word.partition("=")[::2] for word in words)
+    given = {key: value for key, _, value in (word.partition("=") for word in words)}
     if not given.get("method"):
         raise UserError("`bench check` needs `method=`, such as `method=./my_net.py:MyNet`.")
     if "task" not in given:
         given["task"] = home_task(given["method"])
     request = parse("run", [f"{key}={value}" for key, value in given.items()])
-    plan = make(compose(request), request)
+    plan = make(compose(request.overrides), request)
     findings = examine(plan)
     failed = [finding for finding in findings if not finding.passed]
     if as_json:

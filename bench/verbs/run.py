@@ -7,10 +7,11 @@ import json
 import sys
 from typing import Any
 
-from bench.config import Request, compose, parse, sweep
+from bench.config import compose, sweep
 from bench.errors import RunFailed, UserError
 from bench.files import storage_problem
 from bench.record import Record
+from bench.words import Request, parse
 
 
 def run(verb: str, words: list[str], multirun: bool, as_json: bool) -> int:
@@ -19,8 +20,11 @@ def run(verb: str, words: list[str], multirun: bool, as_json: bool) -> int:
         raise UserError("`bench score` scores one set of predictions; leave out `-m`.")
     request = parse(verb, words, multirun)
     if multirun:
-        return max(sweep(request, functools.partial(sweep_job, request=request, as_json=as_json)), default=0)
-    return job(compose(request), request, as_json)
+        return max(
+            sweep(request.overrides, functools.partial(sweep_job, request=request, as_json=as_json)),
+            default=0,
+        )
+    return job(compose(request.overrides), request, as_json)
 
 
 def sweep_job(config: Any, request: Request, as_json: bool) -> int:

@@ -118,8 +118,8 @@ def _dataset(name: str) -> dict[str, Any]:
 
 
 def _method(spec: str) -> dict[str, Any]:
-    from bench.config import method_node
     from bench.plan import plain
+    from bench.words import method_node
 
     found = load_method(spec)
     task_name, task = _home_task(getattr(found.target, "family", "") or "segmentation")

@@ -1,4 +1,4 @@
-"""Fourier units and FFC blocks against slow literal NumPy, written from oct.md section 2 alone."""
+"""Fourier units and FFC blocks against slow literal NumPy, written from oct.md section 2."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ from torch import nn
 
 from bench.errors import UserError
 from bench.nn.ffc import FFC, FourierUnit, SpectralRange, SpectralTransform, limit_spectrum
-
 
 # Mostly positive, so that no ReLU silences a channel and hides a fault behind it.
 LIMITS = {"weight": (0.5, 2), "bias": (0.3, 1), "running_mean": (-0.5, 0.5), "running_var": (0.5, 2)}
