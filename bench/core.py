@@ -215,5 +215,7 @@ class Task(ABC):
         """Read predictions made elsewhere, or raise `UserError` naming every faulty file."""
 
     @abstractmethod
-    def gallery(self, folder: Path, predictions: Any, data: Any, scored: Scored) -> Sequence[Path]:
-        """Draw what a person would rather look at; return the files written."""
+    def gallery(
+        self, folder: Path, predictions: Any, data: Any, scored: Scored, caption: str
+    ) -> Sequence[Path]:
+        """Draw what a person would rather look at, under `caption`; return the files written."""

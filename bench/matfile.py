@@ -51,6 +51,7 @@ def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     from scipy.io.matlab import MatReadError
 
     try:
+        _refuse_truncated(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # scipy only warns of variables it could not read
             found = loadmat(path, variable_names=list(keys))
@@ -67,6 +68,23 @@ def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     if missing:
         raise UserError(f"`{path}` lacks the variable {', '.join(missing)}; take the official file.")
     return {key: np.asarray(found[key]) for key in keys}
+
+
+def _refuse_truncated(path: Path) -> None:
+    """Raise `EOFError` where a version 5 file ends inside an element, also one that nobody will read."""
+    with path.open("rb") as file:
+        head = file.read(128)
+        order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
+        if order is None:
+            return  # no version 5 file: scipy says what it is
+        position, end = 128, file.seek(0, os.SEEK_END)
+        while position < end:
+            file.seek(position)
+            tag = file.read(8)
+            if len(tag) == 8:
+                position += 8 + struct.unpack(f"{order}II", tag)[1]
+            if len(tag) < 8 or position > end:
+                raise EOFError("it ends too early")
 
 
 def numbers(array: np.ndarray, where: str) -> np.ndarray:

@@ -23,6 +23,7 @@ from bench.files import digest, storage_problem, write_bytes
 from bench.plan import Plan
 from bench.progress import Progress
 from bench.record import CostPart, DataPart, MethodPart, Record, TaskPart, metric_parts, now
+from bench.report.board import VARIANTS
 from bench.store import RECORD, held, pick, run_folder, stored
 
 
@@ -226,8 +227,9 @@ def _finish(
     buffer = io.BytesIO()
     pd.DataFrame(scored.units).to_parquet(buffer, index=False)
     write_bytes(folder / "units.parquet", buffer.getvalue())
-    write_bytes(folder / "config.yaml", _config_yaml(plan).encode())
-    plan.task.gallery(folder / "gallery", predictions, data, scored)
+    write_bytes(folder / "config.yaml", _config_yaml(plan, record).encode())
+    caption = f"{plan.method_name} on {plan.dataset}, {VARIANTS[record.data.variant]}"
+    plan.task.gallery(folder / "gallery", predictions, data, scored, caption)
     cost.wall_s = checkpoint.elapsed()
     record.cost = cost
     record.metrics = metric_parts(scored)
@@ -237,7 +239,7 @@ def _finish(
     checkpoint.remove()
 
 
-def _config_yaml(plan: Plan) -> str:
+def _config_yaml(plan: Plan, record: Record) -> str:
     from omegaconf import OmegaConf
 
     from bench.plan import plain
@@ -248,6 +250,7 @@ def _config_yaml(plan: Plan) -> str:
                 "task": plan.task_name,
                 "method": plan.method_name,
                 "dataset": plan.dataset,
+                "data": record.data.variant,
                 "profile": plan.profile,
                 "seed": plan.seed,
                 "protocol": plain(plan.protocol),

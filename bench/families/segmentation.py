@@ -222,19 +222,13 @@ class SegmentationTask(Task):
         return read(folder, data.test.ids, data.places, data.test.masks.shape[1:], len(data.info.classes))
 
     def gallery(
-        self, folder: Path, predictions: Tensor, data: SegmentationData, scored: Scored
+        self, folder: Path, predictions: Tensor, data: SegmentationData, scored: Scored, caption: str
     ) -> Sequence[Path]:
         """Best, median and worst test scans: image, reference, prediction, error."""
         from bench.report.gallery import segmentation_gallery
 
         return segmentation_gallery(
-            folder,
-            data.test.images[:, 0],
-            data.test.masks,
-            predictions,
-            data.test.ids,
-            data.info.classes,
-            scored,
+            folder, data.test, predictions, classes=data.info.classes, scored=scored, caption=caption
         )
 
 

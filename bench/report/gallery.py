@@ -42,23 +42,22 @@ def chosen(order: Sequence[int]) -> dict[str, list[int]]:
 
 def segmentation_gallery(
     folder: Path,
-    images: Any,
-    targets: Any,
+    test: Any,
     predictions: Any,
-    ids: Sequence[str],
+    *,
     classes: Sequence[str],
     scored: Scored,
+    caption: str,
 ) -> list[Path]:
     """Draw image, reference, prediction and error for the best, median and worst scans.
 
     Args:
         folder: Where the PNG files go.
-        images: (N, H, W) tensor of grey values.
-        targets: (N, H, W) reference labels.
+        test: The test scans: `images` (N, C, H, W), reference labels `masks` (N, H, W), N `ids`.
         predictions: (N, H, W) predicted labels.
-        ids: N scan names.
         classes: K class names.
         scored: The per-scan values that rank the scans.
+        caption: What ran on what; stands above every picture.
 
     Returns:
         One PNG for each of best, median and worst.
@@ -81,18 +80,18 @@ def segmentation_gallery(
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(positions), 4, squeeze=False)
         for row, i in zip(axes, positions, strict=True):
-            error = (predictions[i] != targets[i]).numpy()
-            row[0].imshow(images[i].numpy(), cmap="gray")
-            row[1].imshow(targets[i].numpy(), cmap=palette, norm=norm, interpolation="nearest")
+            error = (predictions[i] != test.masks[i]).numpy()
+            row[0].imshow(test.images[i, 0].numpy(), cmap="gray")
+            row[1].imshow(test.masks[i].numpy(), cmap=palette, norm=norm, interpolation="nearest")
             row[2].imshow(predictions[i].numpy(), cmap=palette, norm=norm, interpolation="nearest")
             row[3].imshow(error, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            titles = (ids[i], "reference", "prediction", f"wrong: {error.mean():.1%} of pixels")
+            titles = (test.ids[i], "reference", "prediction", f"wrong: {error.mean():.1%} of pixels")
             for axis, title in zip(row, titles, strict=True):
                 axis.set_title(title, fontsize=9)
                 axis.set_axis_off()
         patches = [Patch(color=palette(norm(k)), label=label) for k, label in enumerate(classes)]
         figure.legend(handles=patches, loc="outside lower center", ncols=min(9, len(classes)), fontsize=8)
-        figure.suptitle(f"{name} test scans by mean Dice", fontsize=10)
+        figure.suptitle(f"{caption}: {name} test scans by mean Dice", fontsize=10)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)
         path = folder / f"{safe_name(name)}.png"
