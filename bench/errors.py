@@ -20,9 +20,12 @@ class MissingExtra(UserError):
     """
 
     def __init__(self, feature: str, extra: str):
-        super().__init__(
-            f'{feature} needs packages that are not installed; run `pip install "fedmedgen-bench[{extra}]"`.'
-        )
+        super().__init__(f"{feature} needs packages that are not installed; run `{pip_line(extra)}`.")
+
+
+def pip_line(extra: str) -> str:
+    """The command that installs an extra."""
+    return f'pip install "fedmedgen-bench[{extra}]"'
 
 
 def suggest(word: str, options: Iterable[str]) -> str:

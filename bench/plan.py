@@ -179,7 +179,7 @@ def _method(config: Any, raw: dict[str, Any], node: type[Method]) -> Method:
 
 def settle(
     task: Task, wanted: Protocol, explicit: set[str], profile: str, budget: str
-) -> tuple[Protocol, tuple[str, ...]]:
+) -> tuple[Any, tuple[str, ...]]:
     """The protocol of a profile with the user's overrides and the budget, and what deviates in words.
 
     Args:

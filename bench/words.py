@@ -6,6 +6,7 @@ spaces, commas and brackets); they stand in the overrides as placeholders and ar
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,12 +14,18 @@ from typing import Any, get_type_hints
 
 from bench.config import RunConfig, ScoreConfig, register
 from bench.core import Method, Task
-from bench.errors import UserError, suggest
+from bench.errors import MissingExtra, UserError, suggest
 from bench.files import safe_name
 from bench.registry import Resolved, card, load, load_method, names, split_path
 
 PATHS = ("data_root", "out", "predictions")
 VERBATIM = (*PATHS, "dataset", "name")
+LAUNCHERS = {  # value of `hydra/launcher` -> extra, plugin
+    "joblib": ("joblib", "hydra_plugins.hydra_joblib_launcher"),
+    "submitit_slurm": ("slurm", "hydra_plugins.hydra_submitit_launcher"),
+    "submitit_local": ("slurm", "hydra_plugins.hydra_submitit_launcher"),
+    "ray": ("ray", "hydra_plugins.hydra_ray_launcher"),
+}
 
 
 @dataclass
@@ -198,6 +205,9 @@ class _Schema:
 
 def _override(request: Request, schema: _Schema, key: str, value: str, multirun: bool) -> str:
     if multirun and key.startswith(("hydra/", "hydra.")):
+        extra, plugin = LAUNCHERS.get(value, ("", ""))
+        if key == "hydra/launcher" and plugin and not importable(plugin):
+            raise MissingExtra(f"`hydra/launcher={value}`", extra)
         return f"{key}={value}"
     if key in schema.aliases():
         key = f"protocol.{key}"
@@ -210,6 +220,14 @@ def _override(request: Request, schema: _Schema, key: str, value: str, multirun:
         parts = [str(Path(v).expanduser()) if v.startswith("~") else v for v in _split(value, multirun)]
         return f"{key}=" + ",".join(request.hold(part) for part in parts)
     return f"{key}={value}"
+
+
+def importable(module: str) -> bool:
+    """Whether a module is installed, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def shown(verb: str, given: list[tuple[str, str]], multirun: bool) -> str:

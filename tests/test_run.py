@@ -40,9 +40,9 @@ def test_a_run_writes_everything_the_design_names(bench, small, tmp_path):
         "epochs: 2 instead of 80",
     ]
     units = pd.read_parquet(record.parent / "units.parquet")
-    assert list(units["id"].to_numpy()) == ["test_0", "test_1", "test_2", "test_3"]
+    assert units["id"].to_list() == ["test_0", "test_1", "test_2", "test_3"]
     value = found["metrics"]["dice"]["per_class"]["band"]["value"]
-    assert units["dice/band"].mean() == pytest.approx(value, abs=1e-12)
+    assert float(units["dice/band"].to_numpy().mean()) == pytest.approx(value, abs=1e-12)
 
 
 def test_the_committed_schema_is_that_of_the_record():
@@ -175,6 +175,13 @@ def test_a_sweep_on_another_launcher(small, tmp_path):
     answer = python("-m", "bench", "run", "-m", *small, "seed=0,1", "hydra/launcher=joblib")
     assert answer.code == 0, answer.err
     assert len(list((tmp_path / "runs").rglob("record.json"))) == 2
+
+
+def test_a_launcher_that_is_not_installed_answers_with_the_pip_line(bench, small, monkeypatch):
+    monkeypatch.setattr("bench.words.importable", lambda module: False)
+    answer = bench("run", "-m", *small, "seed=0,1", "hydra/launcher=submitit_slurm")
+    assert answer.code == 2
+    assert 'pip install "fedmedgen-bench[slurm]"' in answer.err
 
 
 def test_a_failing_method_leaves_a_failed_record_and_a_traceback_in_the_log(bench, small, tmp_path, tiny_net):

@@ -110,9 +110,9 @@ def examine(plan: Plan) -> list[Finding]:
         if opened:
             raise Refused(f"fit or predict opened {opened[0]} of the dataset; use only what `fit` is given")
         method, predictions = trial[0]
-        return (
-            f"{method.parameters_count():,} parameters, labels {tuple(predictions.shape)} {predictions.dtype}"
-        )
+        count = method.parameters_count()
+        size = "no parameters" if count is None else f"{count:,} parameters"
+        return f"{size}, labels {tuple(predictions.shape)} {predictions.dtype}"
 
     def repeats() -> str:
         again = fit_predict(plan, small, plan.task.blind(data))[1]
@@ -158,7 +158,7 @@ class Refused(Exception):
 
 def fit_predict(plan: Plan, protocol: Any, data: Any) -> tuple[Any, Any]:
     """A fresh method, a few steps, predictions."""
-    found = load_method_again(plan)
+    method = untrained(plan)
     small = dataclasses.replace(plan, protocol=protocol)
     fabric = make_fabric(plan.device, protocol.precision)
     with tempfile.TemporaryDirectory() as folder:
@@ -166,13 +166,11 @@ def fit_predict(plan: Plan, protocol: Any, data: Any) -> tuple[Any, Any]:
         checkpoint = Checkpoint(Path(folder) / "checkpoint", curves)
         seeding.seed_everything(plan.seed)
         ctx = context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
-        found.fit(data.train, data.val, ctx)
-        saved = checkpoint.load()
-        del saved
-        return found, plan.task.predict(found, data, ctx)
+        method.fit(data.train, data.val, ctx)
+        return method, plan.task.predict(method, data, ctx)
 
 
-def load_method_again(plan: Plan) -> Any:
+def untrained(plan: Plan) -> Any:
     """A copy of the configured method that has learnt nothing yet."""
     assert plan.method is not None
     return copy.deepcopy(plan.method)
@@ -194,7 +192,7 @@ def time_step(plan: Plan, data: Any) -> float:
         small = dataclasses.replace(plan, protocol=one)
         ctx = context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
         start = time.monotonic()
-        load_method_again(plan).fit(data.train, data.val, ctx)
+        untrained(plan).fit(data.train, data.val, ctx)
         return time.monotonic() - start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -115,10 +116,15 @@ def _download(name: str, target: Path) -> Path:
         )
     import pooch
 
+    pooch.get_logger().setLevel("ERROR")
     known = dict(one.checksums).get(Path(one.download).name)
     try:
         archive = pooch.retrieve(
-            one.download, known_hash=known, path=home() / "downloads", progressbar=False, fname=f"{name}.zip"
+            one.download,
+            known_hash=known,
+            path=home() / "downloads",
+            progressbar=sys.stderr.isatty(),
+            fname=f"{name}.zip",
         )
     except (OSError, ValueError) as error:
         raise UserError(

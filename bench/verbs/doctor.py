@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -13,8 +12,10 @@ from typing import Any
 import bench
 from bench.data import dataset_named, how_to_prepare, prepared_root
 from bench.environment import PACKAGES, cores, installed
+from bench.errors import pip_line
 from bench.home import home
 from bench.registry import names
+from bench.words import importable
 
 EXTRAS = {
     "ray": ("ray",),
@@ -57,18 +58,6 @@ def run(as_json: bool) -> int:
     return 0
 
 
-def pip_line(extra: str) -> str:
-    """The command that installs an extra."""
-    return f'pip install "fedmedgen-bench[{extra}]"'
-
-
-def _importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def examine() -> dict[str, Any]:
     """Everything `bench doctor` knows, as plain values."""
     import torch
@@ -98,7 +87,7 @@ def examine() -> dict[str, Any]:
         "gpus": gpus,
         "packages": packages,
         "missing_packages": [name for name in CORE if name not in packages],
-        "extras": {extra: all(map(_importable, modules)) for extra, modules in EXTRAS.items()},
+        "extras": {extra: all(map(importable, modules)) for extra, modules in EXTRAS.items()},
         "data": data,
     }
 
