@@ -56,10 +56,11 @@ class Dataset(ABC):
     def load(self, root: Path, progress: Callable[..., Any] | None = None) -> Any:
         """Read everything under `root`; the family says what type is returned."""
 
-    def verify(self, root: Path) -> list[str]:
-        """Check the data under `root` and return one sentence for each fact established."""
-        samples = self.load(root)
-        return [f"{name}: {count}" for name, count in samples.counts().items()]
+    def verify(self, root: Path, progress: Callable[..., Any] | None = None) -> dict[str, str]:
+        """Check the data under `root` as `load` does and return what was established, by name."""
+        samples = self.load(root, progress)
+        counts = {f"samples {split}": str(count) for split, count in samples.counts().items()}
+        return {**counts, "leaks": str(samples.leaks()), "fingerprint": samples.fingerprint()}
 
     def write_phantom(self, root: Path, seed: int = 0, size: str = "small") -> None:
         """Write a procedurally generated stand-in under `root`, in the official format."""

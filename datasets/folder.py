@@ -90,17 +90,12 @@ class Folder(Dataset):
             )
         return Scans(tuple(sorted(scans, key=lambda s: (SPLITS.index(s.split), s.id))), classes, CARD.unit)
 
-    def verify(self, root: Path) -> list[str]:
-        """Facts about the folder, images that no row of `splits.csv` names among them."""
-        facts = super().verify(root)
+    def verify(self, root: Path, progress: Callable[..., Any] | None = None) -> dict[str, str]:
+        """What was established, images that no row of `splits.csv` names among it."""
+        facts = super().verify(root, progress)
         listed = {row["file"] for row in read_rows(root / "splits.csv")}
         extra = sorted(path.name for path in (root / "images").iterdir() if path.name not in listed)
-        if extra:
-            return [
-                *facts,
-                f"{len(extra)} files in images/ are not in splits.csv and not read: {some(extra)}",
-            ]
-        return [*facts, "every file in images/ is in splits.csv"]
+        return {**facts, "in images/ but not in splits.csv": some(extra) if extra else "none"}
 
 
 class _Fault(Exception):

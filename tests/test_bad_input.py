@@ -113,7 +113,7 @@ def rewrite(folder, change):
 
 def test_a_scan_in_two_splits(bench, small, folder_data):
     rewrite(folder_data, lambda rows: rows.append({"file": "test_0.png", "unit": "p20", "split": "train"}))
-    refused(bench("run", *small), "splits.csv", "`test_0` in test and train")
+    refused(bench("run", *small), "splits.csv", "test_0.png (test, train)", "into two splits")
 
 
 def test_a_label_out_of_range(bench, small, folder_data):
@@ -122,8 +122,8 @@ def test_a_label_out_of_range(bench, small, folder_data):
     from PIL import Image
 
     path = folder_data / "masks" / "train_1.png"
-    Image.fromarray((__import__("numpy").asarray(Image.open(path)) + 5).astype("uint8")).save(path)
-    refused(bench("run", *small), "train_1.png", "labels 5 to 6", "classes 0 to 2")
+    Image.open(path).point(lambda label: label + 5).save(path)
+    refused(bench("run", *small), "train_1.png (5 to 6)", "0 to 2 of classes.json")
 
 
 def test_a_missing_scan(bench, small, folder_data):

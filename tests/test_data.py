@@ -67,7 +67,7 @@ def test_a_phantom_is_never_taken_for_real_data(bench, phantom):
 def test_verify_names_what_it_found(bench, phantom):
     facts = json.loads(bench("data", "verify", "duke_oct", "--root", phantom, "--json").out)
     assert facts["variant"].startswith("PHANTOM")
-    assert facts["scans train"] == "33"
+    assert facts["samples train"] == "33"
 
 
 def test_auto_takes_prepared_data_and_the_phantom_only_without(bench, own_home, folder_data):

@@ -106,9 +106,9 @@ def test_a_unit_in_two_splits_is_counted(pairs: Path) -> None:
 
 
 def test_files_that_are_not_listed_are_told_by_verify(pairs: Path) -> None:
-    assert Folder().verify(pairs)[-1] == "every file in images/ is in splits.csv"
+    assert Folder().verify(pairs)["in images/ but not in splits.csv"] == "none"
     (pairs / "images/extra.png").write_bytes(b"")
-    assert Folder().verify(pairs)[-1] == "1 files in images/ are not in splits.csv and not read: `extra.png`"
+    assert Folder().verify(pairs)["in images/ but not in splits.csv"] == "`extra.png`"
 
 
 def test_spreadsheet_habits_and_odd_paths(pairs: Path, tmp_path: Path) -> None:
