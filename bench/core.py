@@ -62,7 +62,9 @@ class Dataset(ABC):
         counts = {f"samples {split}": str(count) for split, count in samples.counts().items()}
         return {**counts, "leaks": str(samples.leaks()), "fingerprint": samples.fingerprint()}
 
-    def write_phantom(self, root: Path, seed: int = 0, size: str = "small") -> None:
+    def write_phantom(
+        self, root: Path, seed: int = 0, size: str = "small", progress: Callable[..., Any] | None = None
+    ) -> None:
         """Write a procedurally generated stand-in under `root`, in the official format."""
         raise NotImplementedError(f"{type(self).__name__} has no phantom")
 

@@ -12,6 +12,7 @@ from bench.errors import UserError
 from bench.files import write_json
 from bench.home import home
 from bench.phantoms.marker import is_phantom
+from bench.progress import Progress
 
 PHANTOM_SEED = 0
 PHANTOM_VERSION = 1  # raise when a generator changes, so that old phantoms are not read as new ones
@@ -96,7 +97,7 @@ def phantom_root(name: str, dataset: Dataset, size: str = "small") -> Path:
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / ".lock"):
         if not root.is_dir():
-            dataset.write_phantom(root, seed=PHANTOM_SEED, size=size)
+            dataset.write_phantom(root, PHANTOM_SEED, size, Progress())
     return root
 
 

@@ -133,3 +133,8 @@ def write_mat(path: Path, variables: Mapping[str, Any], header: str) -> None:
     buffer.seek(0, os.SEEK_SET)
     buffer.write(text.ljust(_HEADER_BYTES))
     write_bytes(path, buffer.getvalue())
+
+
+def shape_of(array: np.ndarray) -> str:
+    """A shape as error messages show it, `(H,W,N)`."""
+    return "(" + ",".join(map(str, array.shape)) + ")"

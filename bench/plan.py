@@ -199,11 +199,15 @@ def settle(
     protocol = dataclasses.replace(protocol, **reduced)
     deviations = []
     for f in dataclasses.fields(protocol):
-        before, after = plain(getattr(base, f.name)), plain(getattr(protocol, f.name))
+        before, after = (plain(getattr(p, f.name)) for p in (base, protocol))
         if before != after:
             because = f" (budget={budget})" if f.name in reduced else ""
-            deviations.append(f"{f.name}: {after} instead of {before}{because}")
+            deviations.append(f"{f.name}: {_word(after)} instead of {_word(before)}{because}")
     return protocol, tuple(deviations)
+
+
+def _word(value: Any) -> str:
+    return "no limit" if value is None else str(value)
 
 
 def _budget(task: Task, protocol: Protocol, budget: str) -> dict[str, Any]:

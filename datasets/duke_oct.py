@@ -15,8 +15,8 @@ import numpy as np
 from bench.card import Card
 from bench.core import Dataset
 from bench.errors import UserError
-from bench.matfile import grey, numbers, read_mat
-from bench.phantoms.marker import expected_units
+from bench.matfile import grey, numbers, read_mat, shape_of, write_mat
+from bench.phantoms.marker import HEADER, expected_units, write_marker
 from bench.scans import SPLITS, Scan, Scans
 from bench.splits import read_splits, some
 
@@ -44,6 +44,10 @@ CARD = Card(
 KEYS = ("images", "manualLayers1", "manualFluid1")
 BOUNDARIES = 8
 BELOW, FLUID = 8, 8  # what the fill calls "below the retina"; what fluid is called in the end
+SCANS = 61
+LABELLED = (11, 16, 21, 26, 29, 31, 33, 36, 41, 46, 51)  # counted from 1, as in the real volumes
+SIZES = {"tiny": (64, 96), "small": (124, 192), "official": (496, 768)}  # of the phantom
+TINY = ("Subject_01", "Subject_02", "Subject_03", "Subject_07", "Subject_09")
 _NAME = re.compile(r"Subject_\d+\.mat")
 
 
@@ -71,17 +75,33 @@ class DukeOCT(Dataset):
         scans.sort(key=lambda scan: (SPLITS.index(scan.split), scan.id))
         return Scans(tuple(scans), CARD.classes, CARD.unit)
 
-    def write_phantom(self, root: Path, seed: int = 0, size: str = "small") -> None:
-        """Write a phantom in the official format.
+    def write_phantom(
+        self,
+        root: Path,
+        seed: int = 0,
+        size: str = "small",
+        progress: Callable[..., Any] | None = None,
+    ) -> None:
+        """Write a phantom: `Subject_XX.mat` with keys, dtypes and shapes of the official files.
 
         Args:
-            root: A folder that does not exist yet or is empty.
+            root: A folder that does not exist yet or is empty; it appears whole or not at all.
             seed: The same seed writes the same bytes.
             size: `tiny` (64x96, five subjects), `small` (124x192), `official` (496x768), or `HxW`.
-        """
-        from bench.phantoms.retina_files import write_duke
+            progress: Wraps the iteration over subjects.
 
-        write_duke(root, seed, size, list(splits()))
+        Raises:
+            UserError: The size is none, or the folder holds something.
+        """
+        from bench.phantoms.retina_files import parse_size, whole_folder
+
+        shape = parse_size(size, SIZES)
+        kept = [unit for unit in splits() if size != "tiny" or unit in TINY]
+        walk = progress(kept, total=len(kept), description="write the phantom") if progress else kept
+        with whole_folder(root) as part:
+            for unit in walk:
+                write_mat(part / f"{unit}.mat", phantom_volume(shape, seed, unit), HEADER)
+            write_marker(part, "duke_oct", seed, size, kept)
 
 
 def splits() -> dict[str, str]:
@@ -174,7 +194,7 @@ def _checked(path: Path, found: dict[str, np.ndarray]) -> tuple[np.ndarray, np.n
     images, layers, fluid = (found[key] for key in KEYS)
     if images.ndim != 3 or 0 in images.shape:
         raise UserError(
-            f"`images` in `{path}` must be (H,W,N), got {_shape(images)}; take the official file."
+            f"`images` in `{path}` must be (H,W,N), got {shape_of(images)}; take the official file."
         )
     height, width, count = images.shape
     for key, array, wanted in (
@@ -183,8 +203,8 @@ def _checked(path: Path, found: dict[str, np.ndarray]) -> tuple[np.ndarray, np.n
     ):
         if array.shape != wanted:
             raise UserError(
-                f"`{key}` in `{path}` must be {_shape(np.empty(wanted, bool))} to fit `images`, "
-                f"got {_shape(array)}; take the official file."
+                f"`{key}` in `{path}` must be {shape_of(np.empty(wanted, bool))} to fit `images`, "
+                f"got {shape_of(array)}; take the official file."
             )
     images = grey(images, f"`images` in `{path}`")
     layers = np.nan_to_num(numbers(layers, f"`manualLayers1` in `{path}`"), nan=0.0)
@@ -202,5 +222,44 @@ def _checked(path: Path, found: dict[str, np.ndarray]) -> tuple[np.ndarray, np.n
     return images, layers.astype(np.int32), fluid.astype(np.uint16)
 
 
-def _shape(array: np.ndarray) -> str:
-    return "(" + ",".join(map(str, array.shape)) + ")"
+def phantom_volume(shape: tuple[int, int], seed: int, unit: str) -> dict[str, np.ndarray]:
+    """The seven variables of one phantom subject, for (H, W) = `shape` and N = 61 scans."""
+    from bench.phantoms.retina_files import eye_scans
+
+    subject = int(unit.rsplit("_", 1)[1])
+    height, width = shape
+    scans = dict(zip(LABELLED, eye_scans(shape, seed, subject, LABELLED), strict=True))
+    images = np.empty((height, width, SCANS), np.uint8)
+    layers = np.full((8, width, SCANS), np.nan)
+    fluid = np.zeros((height, width, SCANS))
+    for number in range(1, SCANS + 1):
+        # Scans that nobody labelled repeat the nearest labelled one in the mirror: no loader reads them.
+        near = min(LABELLED, key=lambda known: (abs(known - number), known))
+        images[..., number - 1] = scans[near].image[:, :: 1 if near == number else -1]
+    for number, scan in scans.items():
+        labelled = _labelled_columns(seed, subject, number, width)
+        layers[:, labelled, number - 1] = scan.boundaries[:, labelled] + 1  # MATLAB counts rows from 1
+        fluid[:, labelled, number - 1] = scan.fluid[:, labelled]
+    rng = np.random.default_rng([seed, subject, 0, 1])
+    second = np.clip(layers + rng.integers(-1, 2, layers.shape), 1, height)
+    return {
+        "images": images,
+        "manualLayers1": layers,
+        "manualLayers2": second,
+        "automaticLayersDME": np.clip(layers + rng.integers(-2, 3, layers.shape), 1, height),
+        "automaticLayersNormal": np.clip(layers + rng.integers(-3, 4, layers.shape), 1, height),
+        "manualFluid1": fluid,
+        "manualFluid2": np.maximum(fluid, np.roll(fluid, 1, axis=0)),
+        "automaticFluidDME": np.roll(fluid, 1, axis=1),
+    }
+
+
+def _labelled_columns(seed: int, subject: int, number: int, width: int) -> slice:
+    """Columns that expert 1 labelled in this scan; the edge moves a little from scan to scan."""
+    from bench.phantoms.retina import eye
+
+    left, right = eye(seed, subject).margin
+    if not left:
+        return slice(0, width)
+    extra = np.random.default_rng([seed, subject, number, 2]).uniform(0, 0.02, 2)
+    return slice(int((left + extra[0]) * width), width - int((right + extra[1]) * width))

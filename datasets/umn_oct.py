@@ -11,8 +11,8 @@ import numpy as np
 from bench.card import Card
 from bench.core import Dataset
 from bench.errors import UserError
-from bench.matfile import grey, numbers, read_mat
-from bench.phantoms.marker import expected_units
+from bench.matfile import grey, numbers, read_mat, shape_of, write_mat
+from bench.phantoms.marker import HEADER, expected_units, write_marker
 from bench.scans import SPLITS, Scan, Scans
 from bench.splits import read_splits
 
@@ -35,7 +35,9 @@ CARD = Card(
 
 FILE = "UMNDataset.mat"
 KEYS = ("AllSubjects", "ManualFluid1")
-SCANS = 25
+SCANS, TINY_SCANS = 25, 5
+SIZES = {"tiny": (64, 128), "small": (96, 192), "official": (496, 1024)}  # of the phantom
+EYES = 1000  # its subjects are numbered from here, so that it shares no scan with other phantoms
 
 
 class UMNOCT(Dataset):
@@ -72,17 +74,38 @@ class UMNOCT(Dataset):
         scans.sort(key=lambda scan: (SPLITS.index(scan.split), scan.id))
         return Scans(tuple(scans), CARD.classes, CARD.unit)
 
-    def write_phantom(self, root: Path, seed: int = 0, size: str = "small") -> None:
-        """Write a phantom in the official format.
+    def write_phantom(
+        self,
+        root: Path,
+        seed: int = 0,
+        size: str = "small",
+        progress: Callable[..., Any] | None = None,
+    ) -> None:
+        """Write a phantom: `UMNDataset.mat` with one cell a subject.
 
         Args:
-            root: A folder that does not exist yet or is empty.
+            root: A folder that does not exist yet or is empty; it appears whole or not at all.
             seed: The same seed writes the same bytes.
             size: `tiny` (64x128, 5 scans a subject), `small` (96x192), `official` (496x1024), or `HxW`.
-        """
-        from bench.phantoms.retina_files import write_umn
+            progress: Wraps the iteration over subjects.
 
-        write_umn(root, seed, size, list(splits()))
+        Raises:
+            UserError: The size is none, or the folder holds something.
+        """
+        from bench.phantoms.retina_files import eye_scans, parse_size, whole_folder
+
+        shape = parse_size(size, SIZES)
+        units = list(splits())
+        numbers = range(1, (TINY_SCANS if size == "tiny" else SCANS) + 1)
+        images, fluid = (np.empty((1, len(units)), object) for _ in KEYS)
+        walk = range(len(units))
+        with whole_folder(root) as part:
+            for i in progress(walk, total=len(units), description="write the phantom") if progress else walk:
+                scans = eye_scans(shape, seed, EYES + i + 1, numbers)
+                images[0, i] = np.stack([scan.image for scan in scans], -1)
+                fluid[0, i] = np.stack([scan.fluid > 0 for scan in scans], -1).astype(np.uint8)
+            write_mat(part / FILE, {"AllSubjects": images, "ManualFluid1": fluid}, HEADER)
+            write_marker(part, "umn_oct", seed, size, units)
 
 
 def splits() -> dict[str, str]:
@@ -104,7 +127,7 @@ def _file(root: Path) -> Path:
 def _check_cells(path: Path, key: str, cells: np.ndarray, least: int) -> None:
     if cells.dtype != object or cells.ndim != 2 or cells.shape[0] != 1:
         raise UserError(
-            f"`{key}` in `{path}` must be a row of cells, got {cells.dtype} {_shape(cells)}; "
+            f"`{key}` in `{path}` must be a row of cells, got {cells.dtype} {shape_of(cells)}; "
             "take the official file."
         )
     if cells.shape[1] < least:
@@ -120,12 +143,12 @@ def _subject(path: Path, unit: str, split: str, volume: Any, fluid: Any, count: 
     volume, fluid = np.asarray(volume), np.asarray(fluid)
     if volume.ndim != 3 or 0 in volume.shape or (count is not None and volume.shape[2] != count):
         raise UserError(
-            f"`AllSubjects` {where} must be (H,W,{count or 'N'}), got {_shape(volume)}; "
+            f"`AllSubjects` {where} must be (H,W,{count or 'N'}), got {shape_of(volume)}; "
             "take the official file."
         )
     if fluid.shape != volume.shape:
         raise UserError(
-            f"`ManualFluid1` {where} must be {_shape(volume)} as the images, got {_shape(fluid)}; "
+            f"`ManualFluid1` {where} must be {shape_of(volume)} as the images, got {shape_of(fluid)}; "
             "take the official file."
         )
     volume = grey(volume, f"`AllSubjects` {where}")
@@ -147,7 +170,3 @@ def _subject(path: Path, unit: str, split: str, volume: Any, fluid: Any, count: 
         )
         for i in range(volume.shape[2])
     ]
-
-
-def _shape(array: np.ndarray) -> str:
-    return "(" + ",".join(map(str, array.shape)) + ")"

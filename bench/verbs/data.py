@@ -71,7 +71,7 @@ def _phantom(name: str, root: Path | None, size: str, seed: int) -> dict[str, st
         raise UserError(f"`{name}` reads your own data and has no phantom.")
     if root is None:
         return {"phantom": str(phantom_root(name, dataset, size))}
-    dataset.write_phantom(root, seed=seed, size=size)
+    dataset.write_phantom(root, seed, size, Progress())
     return {"phantom": str(root)}
 
 

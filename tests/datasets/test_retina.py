@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core import Dataset
-from bench.datasets.duke_oct import DukeOCT
+from bench.datasets.duke_oct import SIZES, DukeOCT
 from bench.datasets.umn_oct import UMNOCT
 from bench.errors import UserError
 from bench.files import sha256_file
 from bench.phantoms.marker import HEADER, MARKER, expected_units, is_phantom
 from bench.phantoms.retina import bscan
-from bench.phantoms.retina_files import DUKE_SIZES, parse_size
+from bench.phantoms.retina_files import parse_size
 
 
 @settings(deadline=None, max_examples=25)
@@ -95,20 +95,20 @@ def test_the_marker_is_light_to_import() -> None:
 
 
 def test_sizes() -> None:
-    assert [parse_size(size, DUKE_SIZES) for size in ("tiny", "small", "official", "40x72")] == [
+    assert [parse_size(size, SIZES) for size in ("tiny", "small", "official", "40x72")] == [
         (64, 96),
         (124, 192),
         (496, 768),
         (40, 72),
     ]
     with pytest.raises(UserError, match=r"`smal` is no size of a phantom.*Did you mean `small`\?"):
-        parse_size("smal", DUKE_SIZES)
+        parse_size("smal", SIZES)
     for wrong in ("", "64", "64x", "x96", "-64x96", "64x96x3", "6 4x96"):
         with pytest.raises(UserError, match="is no size of a phantom"):
-            parse_size(wrong, DUKE_SIZES)
+            parse_size(wrong, SIZES)
     for wrong in ("31x96", "64x2049", "0x0", "999999x999999"):
         with pytest.raises(UserError, match="take sides from 32 to 2048"):
-            parse_size(wrong, DUKE_SIZES)
+            parse_size(wrong, SIZES)
 
 
 def test_any_size_has_all_subjects(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_broken_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bench.phantoms.retina_files.write_marker", full)
+    monkeypatch.setattr("bench.datasets.duke_oct.write_marker", full)
     with pytest.raises(OSError, match="No space left"):
         DukeOCT().write_phantom(tmp_path / "duke", size="tiny")
     assert not list(tmp_path.iterdir())
