@@ -73,6 +73,12 @@ def safe_name(name: str) -> str:
     return f"{cleaned[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def without_folders(text: str, is_path: bool = False) -> str:
+    """A path without its folders, which may name a person or a machine; other text as it is."""
+    looks_like_path = text.startswith(("/", "~", "./", "../")) or ".py" in text
+    return (Path(text).name or text) if is_path or looks_like_path else text
+
+
 def storage_problem(error: OSError) -> str | None:
     """One sentence for a disk that is full, read-only or closed to us; None for any other error."""
     if error.errno not in _STORAGE:

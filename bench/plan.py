@@ -11,7 +11,7 @@ from typing import Any
 from bench import __version__
 from bench.core import DataInfo, Method, Protocol, Task
 from bench.errors import UserError
-from bench.files import digest, sha256_file
+from bench.files import digest, sha256_file, without_folders
 from bench.home import runs
 from bench.registry import Resolved, load, load_method
 from bench.words import Request, check_family, method_node
@@ -83,8 +83,8 @@ def plain(value: Any, shared: bool = False) -> Any:
         return {f.name: plain(getattr(value, f.name), shared) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Path):
-        return value.name if shared else str(value)
+    if isinstance(value, Path | str):
+        return without_folders(str(value), isinstance(value, Path)) if shared else str(value)
     if isinstance(value, list | tuple):
         return [plain(item, shared) for item in value]
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from bench.config import RunConfig, ScoreConfig, register
 from bench.core import Method, Task
 from bench.errors import MissingExtra, UserError, suggest
-from bench.files import safe_name
+from bench.files import safe_name, without_folders
 from bench.registry import Resolved, card, load, load_method, names, split_path
 
 PATHS = ("data_root", "out", "predictions")
@@ -234,7 +234,6 @@ def shown(verb: str, given: list[tuple[str, str]], multirun: bool) -> str:
     """The command as a record may show it: of a path only its last part."""
     words = []
     for key, value in given:
-        if key in PATHS or (key == "method" and split_path(value)[0]):
-            value = Path(value).name
-        words.append(f"{key}={value}")
+        parts = [without_folders(part, key in PATHS) for part in _split(value, multirun)]
+        words.append(f"{key}={','.join(parts)}")
     return " ".join(["bench", verb, *(["-m"] if multirun else []), *words])
