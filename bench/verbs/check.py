@@ -19,7 +19,7 @@ import torch
 from bench import seeding
 from bench.checkpoint import Checkpoint
 from bench.config import compose
-from bench.core import Method
+from bench.core import Dataset, Method
 from bench.curves import Curves
 from bench.data import dataset_named, phantom_root
 from bench.device import make_fabric
@@ -84,8 +84,8 @@ def home_task(spec: str) -> str:
 
 def examine(plan: Plan) -> list[Finding]:
     """Every check of a method, in the order in which a run would meet its faults."""
-    dataset = dataset_named(plan.task.card.datasets[0])
-    root = phantom_root(plan.task.card.datasets[0], dataset, "tiny")
+    name, dataset = phantom_of(plan)
+    root = phantom_root(name, dataset, "tiny")
     small = dataclasses.replace(plan.protocol, **SMALL)
     data = plan.task.load(dataset.load(root), small)
     findings: list[Finding] = []
@@ -152,6 +152,15 @@ def examine(plan: Plan) -> list[Finding]:
     return findings
 
 
+def phantom_of(plan: Plan) -> tuple[str, Dataset]:
+    """The dataset asked for if it has a phantom, else the task's first that has one."""
+    for name in (plan.dataset, *plan.task.card.datasets):
+        dataset = dataset_named(name)
+        if dataset.has_phantom:
+            return name, dataset
+    raise UserError(f"No dataset of task `{plan.task_name}` has a phantom to check a method on.")
+
+
 class Refused(Exception):
     """A check failed; the message is the finding."""
 
@@ -178,9 +187,8 @@ def untrained(plan: Plan) -> Any:
 
 def training_size(plan: Plan) -> int:
     """Training scans of the real dataset by its phantom of full subjects."""
-    dataset = dataset_named(plan.task.card.datasets[0])
-    root = phantom_root(plan.task.card.datasets[0], dataset)
-    return dataset.load(root).counts()["train"]
+    name, dataset = phantom_of(plan)
+    return dataset.load(phantom_root(name, dataset)).counts()["train"]
 
 
 def time_step(plan: Plan, data: Any) -> float:
