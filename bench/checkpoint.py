@@ -16,7 +16,7 @@ from bench.curves import Curves
 from bench.errors import RunFailed
 from bench.files import write_bytes
 
-SHARE = 50  # saving may take one part in this many of the time since the last save
+SHARE = 200  # saving may take one part in this many of the time since the last save
 
 
 def spacing_s() -> float:
@@ -58,7 +58,7 @@ class Checkpoint:
         # Into memory first: the writer of torch reports a full disk as RuntimeError, ours as OSError.
         buffer = io.BytesIO()
         torch.save(payload, buffer)
-        write_bytes(self.path, buffer.getvalue())
+        write_bytes(self.path, buffer.getbuffer())
         self._saved = time.monotonic()
         self._cost = self._saved - start
 

@@ -57,14 +57,15 @@ def fit_supervised(
     at = {"epoch": 1, "step": 0, "steps": 0, "loss_sum": 0.0}
     best: dict[str, Any] = {"score": -math.inf, "epoch": 0, "weights": {}}
     if (saved := ctx.checkpoint.load()) is not None:
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
         at, best = saved["at"], saved["best"]
+        if saved["optimizer"]:  # nothing but the best weights is kept once training has ended
+            net.load_state_dict(saved["net"])
+            optimizer.load_state_dict(saved["optimizer"])
         ctx.log(f"resumed at epoch {at['epoch']}, step {at['step']}")
 
-    def save() -> None:
-        state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "at": at, "best": best}
-        ctx.checkpoint.save(state)
+    def save(ended: bool = False) -> None:
+        going_on = ({}, {}) if ended else (net.state_dict(), optimizer.state_dict())
+        ctx.checkpoint.save({"net": going_on[0], "optimizer": going_on[1], "at": at, "best": best})
 
     starts = range(0, len(train), protocol.batch_size)
     limit = min(len(starts) * protocol.epochs, protocol.max_steps or math.inf)
@@ -105,7 +106,7 @@ def fit_supervised(
                     }
             ctx.curve(row)
             if epoch == epochs or ctx.checkpoint.due():
-                save()
+                save(ended=epoch == epochs)
     net.load_state_dict(best["weights"])
     ctx.log(f"best validation score {best['score']:.4f} in epoch {best['epoch']}")
 
