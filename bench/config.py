@@ -66,13 +66,14 @@ def register(verb: str, protocols: dict[str, type[Protocol]], methods: dict[str,
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    defaults: list[Any] = ["bench_schema", "_self_", {"protocol": "???"}]
+    # The first of each is the default: Hydra composes once without the swept choices before it sweeps.
+    defaults: list[Any] = ["bench_schema", "_self_", {"protocol": next(iter(protocols))}]
     for name, protocol in protocols.items():
         store.store(group="protocol", name=name, node=thawed(protocol))
     for name, method in methods.items():
         store.store(group="method", name=name, node=method)
     if methods:
-        defaults.append({"method": "???"})
+        defaults.append({"method": next(iter(methods))})
     store.store(name="bench_schema", node=RunConfig if verb == "run" else ScoreConfig)
     store.store(name=CONFIG, node={"defaults": defaults, "hydra": quiet_hydra()})
 

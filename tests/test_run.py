@@ -161,6 +161,20 @@ def test_a_sweep_runs_every_combination(bench, small, tmp_path):
     assert len({record["task"]["protocol_hash"] for record in records}) == 2
 
 
+def test_a_sweep_over_methods_sets_a_field_they_share(bench, small, tmp_path, tiny_net):
+    words = [word for word in small if not word.startswith("method=")]
+    answer = bench("run", "-m", *words, f"method=relaynet,{tiny_net}:TinyNet", "method.lr=3e-4", "seed=0,1")
+    assert answer.code == 0, answer.err
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("record.json")]
+    assert sorted((r["method"]["name"], r["seeds"]["run"]) for r in records) == [
+        ("TinyNet", 0),
+        ("TinyNet", 1),
+        ("relaynet", 0),
+        ("relaynet", 1),
+    ]
+    assert {r["method"]["config"]["lr"] for r in records} == {3e-4}
+
+
 def test_a_sweep_over_methods_with_one_failing_goes_on(bench, small, tmp_path, tiny_net):
     bad = tmp_path / "bad_net_for_sweep.py"
     bad.write_text(tiny_net.read_text().replace("torch.relu(self.first(x))", "x.nonsense"))
