@@ -139,6 +139,22 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(bench, small, tmp_path,
     assert bench("run", *small).code == 0
 
 
+def test_a_failing_write_names_its_file(tmp_path, monkeypatch):
+    import errno
+    import os
+
+    from bench.files import storage_problem, write_bytes
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_bytes(tmp_path / "record.json", b"x")
+    assert "record.json" in str(storage_problem(caught.value))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_folder_that_cannot_be_written(bench, small, tmp_path):
     blocked = tmp_path / "a file"
     blocked.write_text("not a folder")
