@@ -23,7 +23,6 @@ SMOKE = "smoke"
 class Plan:
     """Everything one run is, before any data is read."""
 
-    verb: str
     command: str
     task_name: str
     task: Task
@@ -132,7 +131,6 @@ def make(config: Any, request: Request) -> Plan:
     if raw.get("seed", 0) < 0:
         raise UserError(f"`seed` takes a whole number from 0, got {raw['seed']}.")
     return Plan(
-        verb=request.verb,
         command=request.command,
         task_name=task_name,
         task=task,

@@ -82,6 +82,14 @@ def missing(noun: str, name: str) -> UserError:
     )
 
 
+def task_of(family: str) -> str:
+    """The first task of a family, by name; what a method is shown and checked with when none is named."""
+    for name in names("task"):
+        if card("task", name).family == family:
+            return name
+    raise UserError(f"No task of the family `{family}` is here; `bench list tasks` shows what is.")
+
+
 def load(noun: str, name: str) -> Resolved:
     """Import the class behind a built-in name or an entry point.
 

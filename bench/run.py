@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import environment, seeding
 from bench.checkpoint import Checkpoint
 from bench.compare import compared
@@ -19,8 +22,8 @@ from bench.curves import Curves
 from bench.data import Located, dataset_named, locate
 from bench.device import make_fabric, peak_memory
 from bench.errors import RunFailed, UserError
-from bench.files import digest, storage_problem, write_bytes
-from bench.plan import Plan
+from bench.files import storage_problem, write_bytes
+from bench.plan import Plan, plain
 from bench.progress import Progress
 from bench.record import CostPart, DataPart, MethodPart, Record, TaskPart, metric_parts, now
 from bench.report.board import VARIANTS
@@ -59,7 +62,7 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
     predictions, content = None, ""
     if plan.predictions is not None:
         predictions = plan.task.read_predictions(plan.predictions, data)
-        content = digest(predictions.tolist())
+        content = hashlib.sha256(np.asarray(predictions).tobytes()).hexdigest()
     run_id = plan.run_id(data.info, place.variant, content)
     base = run_folder(plan.out, plan.task_name, plan.dataset, plan.method_name, run_id)
     waiting = f"Run {run_id} is being computed by another process; waiting for it."
@@ -143,18 +146,14 @@ def _carry_out(
         scored = plan.task.score(predictions, data, plan.protocol)
         cost.score_s = time.monotonic() - start
         _finish(plan, data, predictions, scored, record, folder, checkpoint, cost)
-    except (KeyboardInterrupt, UserError):
-        raise
-    except OSError as error:
-        if storage_problem(error):
-            raise  # the record stays `running`: the same command continues
-        _fail(record, folder, log)
-        raise RunFailed(_failure(plan, error, folder)) from error
-    except RunFailed:
-        _fail(record, folder, log)
+    except UserError:
         raise
     except Exception as error:  # the method is somebody's code and may raise anything
+        if isinstance(error, OSError) and storage_problem(error):
+            raise  # the record stays `running`: the same command continues
         _fail(record, folder, log)
+        if isinstance(error, RunFailed):
+            raise
         raise RunFailed(_failure(plan, error, folder)) from error
     log("done")
     return Outcome(record, folder, fresh=True)
@@ -241,8 +240,6 @@ def _finish(
 
 def _config_yaml(plan: Plan, record: Record) -> str:
     from omegaconf import OmegaConf
-
-    from bench.plan import plain
 
     return OmegaConf.to_yaml(
         OmegaConf.create(

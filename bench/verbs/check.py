@@ -26,7 +26,7 @@ from bench.device import make_fabric
 from bench.errors import RunFailed, UserError
 from bench.plan import Plan, make
 from bench.progress import Progress
-from bench.registry import card, load_method, names, split_path
+from bench.registry import card, load_method, names, split_path, task_of
 from bench.run import context
 from bench.words import parse
 
@@ -76,10 +76,7 @@ def home_task(spec: str) -> str:
     else:
         target = load_method(spec).target
         family = target.family if issubclass(target, Method) else "segmentation"
-    for name in names("task"):
-        if card("task", name).family == family:
-            return name
-    raise UserError(f"No task of the family `{family}` is here; give `task=`.")
+    return task_of(family)
 
 
 def examine(plan: Plan) -> list[Finding]:

@@ -56,7 +56,7 @@ def job(config: Any, request: Request, as_json: bool) -> int:
     from bench.reported import load_rows
 
     out = console()
-    for part in run_table(json.loads(outcome.record.model_dump_json()), plan.task.card, load_rows()):
+    for part in run_table(outcome.record.model_dump(mode="json"), plan.task.card, load_rows()):
         out.print(part)
     if not outcome.fresh:
         print("This run was finished before; add `rerun=true` to compute it again.", file=sys.stderr)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from bench.errors import UserError, suggest
-from bench.registry import NOUNS, card, known, load, load_method, names, split_path
+from bench.registry import NOUNS, card, known, load, load_method, split_path, task_of
+from bench.splits import read_splits
 
 
 def run(name: str, as_json: bool) -> int:
@@ -94,7 +95,7 @@ def _task(name: str) -> dict[str, Any]:
             k: v for k, v in protocols["official"].items() if v != protocols["clean"][k]
         },
         "top level": [*task.top_level, "precision"],
-        "splits": {dataset: splits(dataset) for dataset in task.card.datasets if splits(dataset)},
+        "splits": {name: found for name in task.card.datasets if (found := splits(name))},
     }
 
 
@@ -103,11 +104,7 @@ def splits(dataset: str) -> dict[str, int]:
     path = Path(__file__).parents[1] / "datasets" / f"{dataset}.splits.csv"
     if not path.is_file():
         return {}
-    found: dict[str, int] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            found[row["split"]] = found.get(row["split"], 0) + 1
-    return found
+    return dict(Counter(row["split"] for row in read_splits(path, ("unit", "split"))))
 
 
 def _dataset(name: str) -> dict[str, Any]:
@@ -122,8 +119,8 @@ def _method(spec: str) -> dict[str, Any]:
     from bench.words import method_node
 
     found = load_method(spec)
-    task_name, task = _home_task(getattr(found.target, "family", "") or "segmentation")
-    node = method_node(found, task)
+    task_name = task_of(getattr(found.target, "family", "") or "segmentation")
+    node = method_node(found, load("task", task_name).target())
     own = getattr(node, "card", None)
     hints = get_type_hints(node)
     fields = {}
@@ -138,13 +135,6 @@ def _method(spec: str) -> dict[str, Any]:
         "official": plain(dict(node.official)),
         "parameters": _parameters(node, task_name),
     }
-
-
-def _home_task(family: str) -> tuple[str, Any]:
-    for name in names("task"):
-        if card("task", name).family == family:
-            return name, load("task", name).target()
-    raise UserError(f"No task of the family `{family}` is here; `bench list tasks` shows what is.")
 
 
 def _parameters(node: Any, task_name: str) -> str:

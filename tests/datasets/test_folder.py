@@ -7,27 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pairs import ROWS, refusal, table
 from PIL import Image
 
 from bench.datasets.folder import CARD, Folder
-from bench.errors import UserError
 from bench.phantoms.marker import is_phantom
 from bench.registry import card
 
-ROWS = ["a.png,p1,train", "b.png,p1,train", "c.png,p2,val", "d.png,p3,test"]
 REAL = Path(__file__).parents[2].parent / "shared/data/duke_fluid"
-
-
-def table(pairs: Path, rows: list[str], header: str = "file,unit,split") -> None:
-    (pairs / "splits.csv").write_text("\n".join([header, *rows]) + "\n")
-
-
-def refusal(pairs: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        Folder().load(pairs)
-    message = str(caught.value)
-    assert str(pairs) in message and "\n" not in message
-    return message
 
 
 def pixels(pairs: Path, name: str = "a") -> np.ndarray:
