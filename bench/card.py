@@ -4,7 +4,7 @@ A file in `tasks/`, `methods/` or `datasets/` states `CARD = Card(...)` with lit
 that `bench list` can read it from the source text without importing the file (and torch with it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Reported:
         variants: Reported variant -> our method configuration, as `field=value` pairs joined by `;`.
         profile: The profile whose protocol the reported rows were made under.
         variant: The metric variant that a reported number is set beside, by metric name.
+        settings: Reported setting without its class, as in the CSV -> our axes, as `field=value` pairs
+            joined by `;`. Empty where a task has no axes: the setting is then not looked at.
+        tables: Table label as printed -> reported metric -> our metric, where a table means another one.
     """
 
     task: str
@@ -47,6 +50,8 @@ class Reported:
     variants: dict[str, str]
     profile: str
     variant: dict[str, str]
+    settings: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

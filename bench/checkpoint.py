@@ -42,9 +42,14 @@ class Checkpoint:
         self._spacing_s = spacing_s()
         self._share = SHARE if self._spacing_s else 0  # 0 asks for a checkpoint after every step
 
-    def due(self) -> bool:
-        """Whether enough time has passed that saving costs next to nothing."""
-        return time.monotonic() - self._saved > max(self._spacing_s, self._share * self._cost)
+    def due(self, spaced: bool = True) -> bool:
+        """Whether enough time has passed that saving costs next to nothing.
+
+        Args:
+            spaced: Keep the least spacing too; without it a cheap state is saved as often as asked.
+        """
+        least = self._spacing_s if spaced else 0.0
+        return time.monotonic() - self._saved > max(least, self._share * self._cost)
 
     def save(self, state: dict[str, Any]) -> None:
         """Save tensors and plain values with the state of every generator."""

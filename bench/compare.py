@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.axes import flat, same
 from bench.card import Reported
-from bench.plan import Plan, plain
+from bench.plan import Plan, make_official, plain
 from bench.record import Comparison, MetricPart, Record
-from bench.reported import MEAN, ReportedRow, load_rows, our_class
+from bench.reported import MEAN, ReportedRow, at_setting, load_rows, our_class, our_metric, pairs
 
 
 def compared(record: Record, plan: Plan) -> list[Comparison]:
-    """One comparison for each reported row of the same dataset, method and configuration."""
+    """One comparison for each reported row of the same dataset, setting, method and configuration."""
     mapping = plan.task.card.reported
     if mapping is None:
         return []
@@ -20,7 +21,7 @@ def compared(record: Record, plan: Plan) -> list[Comparison]:
     for row in load_rows():
         if not answers(row, mapping, record, defaults):
             continue
-        metric = record.metrics.get(mapping.variant.get(row.metric, row.metric))
+        metric = record.metrics.get(our_metric(row, mapping))
         value = _value(metric, our_class(row, mapping)) if metric else None
         reason = why_not(record, mapping.profile)
         verdict = f"not comparable: {reason}" if reason else judge(value, row)
@@ -39,34 +40,30 @@ def _defaults(plan: Plan) -> dict[str, Any]:
     """The method's configuration in the plan's profile when a user sets nothing."""
     if plan.method is None:
         return {}
-    official = plan.method.official if plan.profile == "official" else {}
-    return plain({**plain(type(plan.method)()), **official})
+    method = type(plan.method)()
+    if plan.profile == "official":
+        make_official(method)
+    return plain(method)
 
 
 def answers(row: ReportedRow, mapping: Reported, record: Record, defaults: dict[str, Any]) -> bool:
-    """Whether a reported row speaks of the record's dataset, method and configuration.
+    """Whether a reported row speaks of the record's dataset, setting, method and configuration.
 
-    Fields that the row's variant does not name must be at their defaults.
+    Fields that the row's variant does not name must be at their defaults; those of a composed method's parts
+    are named `part.field`.
     """
     if row.task != mapping.task or mapping.datasets.get(row.dataset) != record.data.dataset:
         return False
     if record.method.source != "builtin" or mapping.methods.get(row.method) != record.method.name:
         return False
-    if row.variant not in mapping.variants:
+    if row.variant not in mapping.variants or not at_setting(row, mapping, record.task.setting):
         return False
-    wanted = dict(pair.split("=") for pair in mapping.variants[row.variant].split(";") if pair)
-    config = record.method.config
-    if not all(_same(config.get(name), value) for name, value in wanted.items()):
+    wanted = pairs(mapping.variants[row.variant])
+    config, usual = flat(record.method.config), flat(defaults)
+    if not all(name in config and same(config[name], value) for name, value in wanted.items()):
         return False
-    return all(config.get(name) == value for name, value in defaults.items() if name not in wanted)
-
-
-def _same(ours: object, theirs: str) -> bool:
-    if isinstance(ours, bool):
-        return str(ours).lower() == theirs
-    if isinstance(ours, int | float):
-        return float(ours) == float(theirs)
-    return str(ours) == theirs
+    rest = (config.keys() | usual.keys()) - wanted.keys()
+    return all(name in config and name in usual and config[name] == usual[name] for name in rest)
 
 
 def _value(metric: MetricPart, name: str) -> float | None:

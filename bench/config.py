@@ -29,6 +29,15 @@ class Profile(StrEnum):
     official = "official"
 
 
+class Grid(StrEnum):
+    """What computes the clients of a federation; `vmap` alone changes numbers, in the fifth digit."""
+
+    inprocess = "inprocess"
+    vmap = "vmap"
+    flower = "flower"
+    deployment = "deployment"
+
+
 @dataclass
 class RunConfig:
     """The words of `bench run` with their defaults; `protocol` and `method` hold the chosen ones' fields."""
@@ -42,6 +51,8 @@ class RunConfig:
     device: str = "auto"
     rerun: bool = False
     out: str | None = None
+    grid: Grid = Grid.inprocess
+    superlink: str | None = None
     protocol: Any = None
     method: Any = None
 

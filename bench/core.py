@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.card import Card
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -102,6 +103,10 @@ class Context:
         progress: Progress bars (silent when standard error is no terminal).
         log: Writes one line to `log.txt`.
         curve: Appends one row of named numbers to `curves.csv`.
+        probe: Lets the engine look at unfinished models for the curves; it returns nothing to the method.
+        tell: Says one line to the person at the terminal and writes it to the log.
+        grid: What computes the clients of a federation.
+        superlink: Address of a running Flower SuperLink, for `grid=deployment`.
     """
 
     seed: int
@@ -115,6 +120,10 @@ class Context:
     progress: Progress
     log: Callable[[str], None]
     curve: Callable[[Mapping[str, float | int]], None]
+    probe: Callable[..., None] = lambda *args: None
+    tell: Callable[[str], None] = lambda line: None
+    grid: str = ""
+    superlink: str | None = None
 
 
 @dataclass
@@ -176,14 +185,40 @@ class Scored:
 
 
 class Task(ABC):
-    """Dataset, frozen splits, protocol, metric suite, the metric that ranks, reported tables."""
+    """Dataset, frozen splits, protocol, metric suite, the metric that ranks, reported tables.
+
+    `axes` are protocol fields that choose the question (which partition, which target) and are no deviation;
+    `smoke` and `small` the protocol fields of `budget=smoke` and of `bench check`.
+    """
 
     card: ClassVar[Card]
     family: ClassVar[str]
     protocol: ClassVar[type[Protocol]]
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {"clean": {}, "official": {}}
     smoke: ClassVar[Mapping[str, Any]] = {}
+    small: ClassVar[Mapping[str, Any]] = {}
     top_level: ClassVar[tuple[str, ...]] = ()
+    axes: ClassVar[tuple[str, ...]] = ()
+
+    def base(self, profile: str, dataset: str, axes: Mapping[str, Any]) -> Any:
+        """The protocol of a profile on a dataset with the axes chosen; nothing in it deviates."""
+        return replace(self.protocol(), **{**self.profiles[profile], **axes})
+
+    def schemes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Axes that bring a protocol of their own, by the words that choose them."""
+        return {}
+
+    def setting(self, protocol: Any) -> dict[str, Any]:
+        """The axes of a protocol, as records and tables show them."""
+        return {name: getattr(protocol, name) for name in self.axes}
+
+    def seeds(self, protocol: Any) -> dict[str, int]:
+        """Seeds beside the run's, by what they draw."""
+        return {}
+
+    def available(self, protocol: Any) -> Mapping[str, tuple[Any, str]]:
+        """Protocol fields that this machine cannot honour: field -> the value in its place, and why."""
+        return {}
 
     @abstractmethod
     def load(self, samples: Any, protocol: Any) -> Any:
@@ -204,6 +239,53 @@ class Task(ABC):
     @abstractmethod
     def predict(self, method: Method, data: Any, ctx: Context) -> Any:
         """Run `method.predict` over the test inputs."""
+
+    def watch(self, data: Any, ctx: Context) -> Callable[..., None]:
+        """What `Context.probe` does: score unfinished models for the curves."""
+        return lambda *args: None
+
+    def keep(self, folder: Path, data: Any) -> None:  # noqa: B027
+        """Write what belongs beside the record, such as the partition of a federation."""
+
+    def bytes_communicated(self, predictions: Any) -> int | None:
+        """Bytes that went between server and clients, or None where there are none."""
+        return None
+
+    @abstractmethod
+    def labels(self, predictions: Any) -> Any:
+        """The answers in predictions as one array of integers."""
+
+    @abstractmethod
+    def answer_singly(self, method: Method, data: Any) -> Any:
+        """The array of `labels` again, each test sample answered alone."""
+
+    @abstractmethod
+    def portable(self, method: Method) -> str:
+        """Whether what a fitted method holds can be written down, in words; raises where it cannot."""
+
+    @abstractmethod
+    def rehearse(self, method: Method, data: Any, ctx: Context, whole: Callable[[], Any]) -> str:
+        """Time a piece of the real protocol; what it means for the whole run, in words.
+
+        Args:
+            method: Untrained.
+            data: The task's data on a tiny phantom.
+            ctx: Context of the full protocol.
+            whole: Loads the samples of a phantom of full size.
+        """
+
+    def facts(self, dataset: Dataset, root: Path) -> dict[str, str]:
+        """What `bench show` tells of the task's splits of the data under `root`, by name."""
+        return {}
+
+    def admit(self, spec: str, node: type[Method]) -> None:  # noqa: B027
+        """Refuse, with a `UserError`, a method of the family that cannot run alone."""
+
+    def compose(self, parts: Sequence[tuple[str, type[Method]]]) -> type[Method]:
+        """The method of an expression `a+b+...`; a `UserError` where the family has none."""
+        raise UserError(
+            f"Methods of the family {self.family} do not combine; name one of them with `method=`."
+        )
 
     @abstractmethod
     def blind(self, data: Any) -> Any:

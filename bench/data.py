@@ -87,9 +87,19 @@ def how_to_prepare(name: str, dataset: Dataset) -> str:
     return f"get it{source} and run `bench data prepare {name} --root DIR`."
 
 
+def _phantom_folder(name: str, size: str) -> Path:
+    return home() / "phantoms" / name / f"{size}-seed{PHANTOM_SEED}-v{PHANTOM_VERSION}"
+
+
+def written_phantom(name: str, size: str = "small") -> Path | None:
+    """Folder of the phantom if an earlier call wrote it."""
+    root = _phantom_folder(name, size)
+    return root if root.is_dir() else None
+
+
 def phantom_root(name: str, dataset: Dataset, size: str = "small") -> Path:
     """Folder of the cached phantom, written at the first call."""
-    root = home() / "phantoms" / name / f"{size}-seed{PHANTOM_SEED}-v{PHANTOM_VERSION}"
+    root = _phantom_folder(name, size)
     if root.is_dir():
         return root
     from filelock import FileLock

@@ -63,7 +63,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def environment(device: str, device_count: int = 1) -> EnvironmentPart:
+def environment(device: str, grid: str | None = None, device_count: int = 1) -> EnvironmentPart:
     """The environment part of a record."""
     sha, dirty = git_state()
     return EnvironmentPart(
@@ -75,4 +75,5 @@ def environment(device: str, device_count: int = 1) -> EnvironmentPart:
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         device=device_name(device),
         device_count=device_count,
+        grid=grid,
     )

@@ -7,12 +7,12 @@ ranking.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench.axes import canonical, flat, order, word
 from bench.card import Card
 from bench.files import write_text
 from bench.registry import card, names
@@ -25,7 +25,6 @@ __all__ = ["FORMATS", "LEADERBOARDS", "build", "collect", "page"]
 
 Group = list[Mapping[str, Any]]
 _REPETITION = re.compile(r"-r\d+$")  # what `rerun=true` appends to a run id
-canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # made once: called per record
 
 
 def build(
@@ -94,7 +93,7 @@ def _varying(groups: Iterable[Group]) -> dict[str, list[str]]:
         method = group[0]["method"]
         total[method["name"]] = total.get(method["name"], 0) + 1
         fields = seen.setdefault(method["name"], {})
-        for name, value in method["config"].items():
+        for name, value in flat(method["config"]).items():
             values = fields.setdefault(name, {})
             text = canonical(value)
             values[text] = values.get(text, 0) + 1
@@ -110,8 +109,8 @@ def _varying(groups: Iterable[Group]) -> dict[str, list[str]]:
 
 def _row(group: Group, varying: Mapping[str, list[str]]) -> Row:
     method = group[0]["method"]
-    config = method["config"]
-    said = [f"{name}={_plain(config[name])}" for name in varying.get(method["name"], ()) if name in config]
+    config = flat(method["config"])
+    said = [f"{name}={word(config[name])}" for name in varying.get(method["name"], ()) if name in config]
     return Row(
         label=f"{method['name']} ({', '.join(said)})" if said else method["name"],
         method=method["name"],
@@ -120,10 +119,6 @@ def _row(group: Group, varying: Mapping[str, list[str]]) -> Row:
         parameters=method.get("parameters"),
         records=tuple(group),
     )
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else canonical(value)
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:
@@ -162,6 +157,7 @@ def _section(key: Key, rows: Sequence[Row], task_card: Card) -> Section:
         unit=first["data"]["unit"],
         test_n=first["data"]["counts"].get("test", 0),
         leaks=first["data"]["leaks"],
+        setting=first["task"].get("setting") or {},
         deviations=tuple(dict.fromkeys(str(d) for row in rows for d in row.records[0]["task"]["deviations"])),
         metrics=(*held, *extra),
         classes=tuple(classes),
@@ -170,13 +166,15 @@ def _section(key: Key, rows: Sequence[Row], task_card: Card) -> Section:
 
 
 def _order(section: Section, task_card: Card) -> tuple[Any, ...]:
-    """Real before custom before phantom, the card's datasets in its order, full protocols first."""
+    """Real before custom before phantom, datasets as on the card, full protocols first, then by setting."""
     key = section.key
     datasets = [*task_card.datasets, key.dataset]
     return (
         ("real", "custom", "phantom").index(key.variant),
         datasets.index(key.dataset),
         key.dataset,
+        bool(section.deviations),
+        order(section.setting),
         len(section.deviations),
         key.profile,
         key.protocol_hash,

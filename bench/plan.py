@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from bench import __version__
+from bench.config import Grid
 from bench.core import DataInfo, Method, Protocol, Task
 from bench.errors import UserError
 from bench.files import digest, sha256_file, without_folders
 from bench.home import runs
-from bench.registry import Resolved, load, load_method
+from bench.registry import Resolved, load, load_method, split_path
 from bench.words import Request, check_family, method_node
 
 SMOKE = "smoke"
@@ -40,21 +42,30 @@ class Plan:
     found: Resolved | None = None
     predictions: Path | None = None
     label: str = ""
+    grid: str = ""
+    superlink: str | None = None
+    notices: tuple[str, ...] = ()
 
     @property
     def protocol_hash(self) -> str:
-        """SHA-256 over task, profile and every protocol field."""
-        fields = {"task": self.task_name, "profile": self.profile, "protocol": plain(self.protocol)}
-        return digest(fields)
+        """SHA-256 over task, profile and every protocol field; a file named by one counts by content."""
+        values = plain(self.protocol)
+        for name, value in values.items():
+            path, class_name = split_path(value) if isinstance(value, str) else (None, "")
+            if path is not None and path.is_file():
+                values[name] = [sha256_file(path), class_name]
+        return digest({"task": self.task_name, "profile": self.profile, "protocol": values})
 
     @property
     def method_name(self) -> str:
         """What records, folders and tables call the method."""
-        return self.found.name if self.found else self.label
+        if self.found is None:
+            return self.label
+        return getattr(self.method, "expression", None) or self.found.name
 
     def file_sha256(self) -> str | None:
         """SHA-256 of the method's file."""
-        return sha256_file(self.found.file) if self.found and self.found.file.is_file() else None
+        return self.found.sha256() if self.found else None
 
     def config(self) -> dict[str, Any]:
         """The method's fields, as a record shows them."""
@@ -72,6 +83,7 @@ class Plan:
             "config": plain(self.method) if self.method else {},
             "seed": self.seed,
             "device": self.device,
+            **({"grid": self.grid} if self.grid not in ("", Grid.inprocess) else {}),
         }
         return digest(parts)[:16]
 
@@ -110,8 +122,20 @@ def make(config: Any, request: Request) -> Plan:
     task_name = request.tasks[choices["protocol"]]
     task = load("task", task_name).target()
     profile = raw["profile"]
-    wanted = typed(task.protocol, OmegaConf.to_container(config.protocol, resolve=True))
-    protocol, deviations = settle(task, wanted, explicit, profile, raw.get("budget", "full"))
+    dataset = raw["dataset"] or task.card.datasets[0]
+    if dataset in _other_datasets(task):
+        raise UserError(
+            f"Dataset `{dataset}` does not belong to task `{task_name}`; "
+            f"its datasets are: {', '.join(task.card.datasets)}."
+        )
+    values = request.restore(OmegaConf.to_container(config.protocol, resolve=True))
+    wanted = typed(task.protocol, values)
+    protocol, deviations, notices = settle(
+        task, wanted, explicit, profile, raw.get("budget", "full"), dataset
+    )
+    grid = raw.get("grid", "") if "grid" in task.top_level and request.verb == "run" else ""
+    if grid == Grid.vmap:
+        deviations = (*deviations, "grid: vmap instead of inprocess (many clients as one batch, within 1e-5)")
     method, found = None, None
     if request.verb == "run":
         spec = request.methods[choices["method"]]
@@ -119,15 +143,8 @@ def make(config: Any, request: Request) -> Plan:
         check_family(spec, method_node(found, task), task_name, task)
         with told_plainly():
             method = _method(config.method, raw["method"], method_node(found, task))
-        for name, value in (method.official if profile == "official" else {}).items():
-            if f"method.{name}" not in explicit:
-                setattr(method, name, value)
-    dataset = raw["dataset"] or task.card.datasets[0]
-    if dataset in _other_datasets(task):
-        raise UserError(
-            f"Dataset `{dataset}` does not belong to task `{task_name}`; "
-            f"its datasets are: {', '.join(task.card.datasets)}."
-        )
+        if profile == "official":
+            make_official(method, explicit)
     if raw.get("seed", 0) < 0:
         raise UserError(f"`seed` takes a whole number from 0, got {raw['seed']}.")
     return Plan(
@@ -148,7 +165,18 @@ def make(config: Any, request: Request) -> Plan:
         found=found,
         predictions=_path(raw.get("predictions")),
         label=raw.get("name") or Path(raw.get("predictions") or "predictions").name or "predictions",
+        grid=grid,
+        superlink=raw.get("superlink"),
+        notices=notices,
     )
+
+
+def make_official(method: Method, explicit: Collection[str] = ()) -> None:
+    """Set the fields of profile `official` on a method, save those in `explicit` (such as `method.lr`)."""
+    for name, value in method.official.items():
+        if f"method.{name}" not in explicit:
+            part, dot, leaf = name.rpartition(".")
+            setattr(getattr(method, part) if dot else method, leaf, value)
 
 
 def _other_datasets(task: Task) -> set[str]:
@@ -176,8 +204,8 @@ def _method(config: Any, raw: dict[str, Any], node: type[Method]) -> Method:
 
 
 def settle(
-    task: Task, wanted: Protocol, explicit: set[str], profile: str, budget: str
-) -> tuple[Any, tuple[str, ...]]:
+    task: Task, wanted: Protocol, explicit: set[str], profile: str, budget: str, dataset: str
+) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
     """The protocol of a profile with the user's overrides and the budget, and what deviates in words.
 
     Args:
@@ -186,22 +214,30 @@ def settle(
         explicit: Override keys such as `protocol.epochs`.
         profile: `clean` or `official`.
         budget: `full`, `smoke` or a fraction in (0, 1].
+        dataset: Name of the dataset, which may fix fields such as the image size.
 
     Returns:
-        The protocol to run and one sentence for each field that is not the profile's.
+        The protocol to run, one sentence for each field that is not the profile's, and those of them that a
+        person must be told at the terminal because nobody asked for them.
     """
-    base = dataclasses.replace(task.protocol(), **task.profiles[profile])
     chosen = {key.partition(".")[2] for key in explicit if key.startswith("protocol.")}
+    base = task.base(profile, dataset, {name: getattr(wanted, name) for name in chosen & set(task.axes)})
     protocol = dataclasses.replace(base, **{name: getattr(wanted, name) for name in chosen})
     reduced = {name: value for name, value in _budget(task, protocol, budget).items() if name not in chosen}
     protocol = dataclasses.replace(protocol, **reduced)
-    deviations = []
+    lacking = task.available(protocol)
+    protocol = dataclasses.replace(protocol, **{name: value for name, (value, _) in lacking.items()})
+    deviations, notices = [], []
     for f in dataclasses.fields(protocol):
         before, after = (plain(getattr(p, f.name)) for p in (base, protocol))
         if before != after:
             because = f" (budget={budget})" if f.name in reduced else ""
-            deviations.append(f"{f.name}: {_word(after)} instead of {_word(before)}{because}")
-    return protocol, tuple(deviations)
+            if f.name in lacking:
+                because = " (not available on this machine)"
+                notices.append(f"`protocol.{f.name}` is {_word(after)}: {lacking[f.name][1]}")
+            shown = without_folders(_word(after), False)
+            deviations.append(f"{f.name}: {shown} instead of {_word(before)}{because}")
+    return protocol, tuple(deviations), tuple(notices)
 
 
 def _word(value: Any) -> str:

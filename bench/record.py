@@ -27,6 +27,7 @@ class TaskPart(_Part):
     protocol_hash: str
     profile: Literal["clean", "official"]
     deviations: list[str] = []
+    setting: dict[str, Any] = {}
 
 
 class DataPart(_Part):
@@ -63,6 +64,7 @@ class EnvironmentPart(_Part):
     platform: str
     device: str
     device_count: int
+    grid: str | None = None
 
 
 class CostPart(_Part):

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.card import Card, Difference, Reported
 from bench.errors import UserError, suggest
+from bench.files import digest, sha256_file
 from bench.plugins import EntryPoint, published
 
 NOUNS = {"task": "tasks", "method": "methods", "dataset": "datasets"}
@@ -32,12 +33,20 @@ class Resolved:
         source: `builtin`, `file` or `entry_point`.
         target: The class.
         file: The Python file it comes from.
+        parts: The parts of an expression `a+b`; what they make together is the task's to say.
     """
 
     name: str
     source: str
     target: type
     file: Path
+    parts: tuple[Resolved, ...] = ()
+
+    def sha256(self) -> str | None:
+        """SHA-256 of the file, or over those of the parts."""
+        if self.parts:
+            return digest([part.sha256() for part in self.parts])
+        return sha256_file(self.file) if self.file.is_file() else None
 
 
 def names(noun: str) -> list[str]:
@@ -106,9 +115,29 @@ def load(noun: str, name: str) -> Resolved:
 
 
 def load_method(spec: str) -> Resolved:
-    """`ynet`, `path/to/file.py:Class`, `path/to/file.py`, or a published name."""
+    """`ynet`, `path/to/file.py:Class`, `path/to/file.py`, a published name, or several joined by `+`."""
+    words = split_parts(spec)
+    if len(words) > 1:
+        parts = tuple(load_method(word) for word in words)
+        source = next((part.source for part in parts if part.source != "builtin"), "builtin")
+        return Resolved("+".join(part.name for part in parts), source, parts[0].target, parts[0].file, parts)
     path, class_name = split_path(spec)
     return load("method", spec) if path is None else _from_file(path, class_name)
+
+
+def split_parts(spec: str) -> list[str]:
+    """The parts of an expression `a+b`; a `+` inside the path of a file that exists belongs to the path.
+
+    Raises:
+        UserError: A part is empty.
+    """
+    path, _ = split_path(spec)
+    if "+" not in spec or (path is not None and path.is_file()):
+        return [spec]
+    words = [word.strip() for word in spec.split("+")]
+    if not all(words):
+        raise UserError(f"`{spec}` has an empty part; join methods by single `+`, such as `fedavg+hc`.")
+    return words
 
 
 def split_path(spec: str) -> tuple[Path | None, str]:

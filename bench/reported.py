@@ -12,8 +12,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bench
+from bench.axes import same
 from bench.card import Card, Reported
 
 MEAN = ""  # class name of a metric's overall value
@@ -71,6 +73,7 @@ class ReportedRow:
         measured: `authors` (of the paper it stands in), `copied` from elsewhere, or `unknown`.
         doubtful: The value or its meaning is in question.
         inferred: Setting or meaning was deduced.
+        printed_std: The characters of the standard deviation as printed, or empty.
     """
 
     row_id: str
@@ -92,6 +95,7 @@ class ReportedRow:
     measured: str
     doubtful: bool
     inferred: bool
+    printed_std: str = ""
 
     @property
     def file(self) -> str:
@@ -112,6 +116,16 @@ class ReportedRow:
     def tolerance(self) -> float:
         """Half a unit of the last printed digit, in `unit`."""
         return 0.5 * 10.0**-self.decimals
+
+    @property
+    def text(self) -> str:
+        """The cell as printed, with its standard deviation where it has one: `60.52 ± 9.20`."""
+        return f"{self.printed} ± {self.printed_std}" if self.printed_std else self.printed
+
+    @property
+    def block_setting(self) -> dict[str, str]:
+        """The setting without the class, which is a column of its own."""
+        return {name: value for name, value in self.setting.items() if name != "class"}
 
     @property
     def reason(self) -> str:
@@ -155,6 +169,7 @@ def _row(row_id: str, cells: Mapping[str, str]) -> ReportedRow:
         measured=_measured(cells),
         doubtful="doubtful" in cells["note"],
         inferred="inferred" in cells["note"],
+        printed_std=cells["std"],
         **{
             name: cells[name]
             for name in (
@@ -205,9 +220,9 @@ def disputed(rows: Iterable[ReportedRow]) -> dict[str, str]:
         key = (row.task, row.dataset, setting, row.method, variant, row.metric)
         cells.setdefault(key, []).append(row)
     found = {}
-    for same in cells.values():
-        for row in same:
-            others = [other for other in same if other.file != row.file and _differ(row, other)]
+    for alike in cells.values():
+        for row in alike:
+            others = [other for other in alike if other.file != row.file and _differ(row, other)]
             if others:
                 told = ", ".join(f"{other.printed} in {source(other)}" for other in others)
                 found[row.row_id] = f"disputed: {row.printed} here, {told}."
@@ -221,7 +236,9 @@ def _differ(a: ReportedRow, b: ReportedRow) -> bool:
 
 
 def claimed(rows: Iterable[ReportedRow], cards: Mapping[str, Card]) -> dict[str, str]:
-    """Row id -> the task whose card maps the row's task, dataset, class and method.
+    """Row id -> the task whose card maps the row's task, dataset, setting, class and method.
+
+    Several tasks may answer one reported task, each for datasets of its own.
 
     Args:
         rows: Reported rows.
@@ -237,6 +254,7 @@ def claimed(rows: Iterable[ReportedRow], cards: Mapping[str, Card]) -> dict[str,
                 and row.dataset in mapping.datasets
                 and row.setting.get("class", "mean") in mapping.classes
                 and row.method in mapping.methods
+                and asked(row, mapping) is not None
             ):
                 found[row.row_id] = name
     return found
@@ -246,3 +264,29 @@ def our_class(row: ReportedRow, mapping: Reported) -> str:
     """The class of ours that a printed number speaks of; a mean IoU is over classes, whatever its column."""
     name = mapping.classes.get(row.setting.get("class", "mean"), "mean")
     return MEAN if name == "mean" or row.metric == "miou" else name
+
+
+def our_metric(row: ReportedRow, mapping: Reported) -> str:
+    """The metric of ours that a printed number is set beside; a table may mean another than its name says."""
+    own = mapping.tables.get(row.table, {})
+    return own.get(row.metric) or mapping.variant.get(row.metric, row.metric)
+
+
+def asked(row: ReportedRow, mapping: Reported) -> dict[str, str] | None:
+    """Values of our axes that a printed number was made at, as the card writes them.
+
+    Returns:
+        Axis -> value; empty where the card maps no settings; None where it maps others but not this one.
+    """
+    if not mapping.settings:
+        return {}
+    printed = row.block_setting
+    return next((pairs(ours) for theirs, ours in mapping.settings.items() if pairs(theirs) == printed), None)
+
+
+def at_setting(row: ReportedRow, mapping: Reported, setting: Mapping[str, Any]) -> bool:
+    """Whether a printed number was made at the setting of a record, in every axis that the card names."""
+    wanted = asked(row, mapping)
+    return wanted is not None and all(
+        name in setting and same(setting[name], value) for name, value in wanted.items()
+    )

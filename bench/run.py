@@ -59,10 +59,13 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
     data = plan.task.load(dataset.load(place.root, progress), plan.protocol)
     if data.info.leaks:
         tell(f"{data.info.leaks} {data.info.unit}s stand in the test split and in another one.")
+    for notice in plan.notices:
+        tell(notice)
     predictions, content = None, ""
     if plan.predictions is not None:
         predictions = plan.task.read_predictions(plan.predictions, data)
-        content = hashlib.sha256(np.asarray(predictions).tobytes()).hexdigest()
+        told = predictions.content() if hasattr(predictions, "content") else np.asarray(predictions).tobytes()
+        content = hashlib.sha256(told).hexdigest()
     run_id = plan.run_id(data.info, place.variant, content)
     base = run_folder(plan.out, plan.task_name, plan.dataset, plan.method_name, run_id)
     waiting = f"Run {run_id} is being computed by another process; waiting for it."
@@ -96,6 +99,7 @@ def _begin(plan: Plan, data: Any, place: Located, folder: Path, before: Record |
             protocol_hash=plan.protocol_hash,
             profile=plan.profile,  # pyright: ignore[reportArgumentType]
             deviations=list(plan.deviations),
+            setting=plain(plan.task.setting(plan.protocol)),
         ),
         data=DataPart(
             dataset=plan.dataset,
@@ -107,8 +111,8 @@ def _begin(plan: Plan, data: Any, place: Located, folder: Path, before: Record |
             leaks=info.leaks,
         ),
         method=_method_part(plan),
-        seeds={"run": plan.seed} if plan.method else {},
-        environment=environment.environment(str(fabric.device)),
+        seeds={**({"run": plan.seed} if plan.method else {}), **plan.task.seeds(plan.protocol)},
+        environment=environment.environment(str(fabric.device), plan.grid or None),
     )
     record.write(folder / RECORD)
     return record
@@ -175,6 +179,7 @@ def _learn(
     assert method is not None
     seeding.seed_everything(plan.seed)
     ctx = context(plan, data, folder, fabric, checkpoint, progress, log)
+    ctx.tell = lambda line: (log(line), say(line))[0]
     method.fit(data.train, data.val, ctx)
     cost.fit_s = checkpoint.elapsed()
     start = time.monotonic()
@@ -183,6 +188,7 @@ def _learn(
     record.method.parameters = method.parameters_count()
     cost.flops_per_sample = plan.task.flops(method, data)
     cost.peak_memory_bytes = peak_memory(str(fabric.device))
+    cost.bytes_communicated = plan.task.bytes_communicated(predictions)
     return predictions
 
 
@@ -196,19 +202,23 @@ def context(
     log: Callable[[str], None],
 ) -> Context:
     """What the plan's method may see of the run."""
-    return Context(
+    ctx = Context(
         seed=plan.seed,
         protocol=plan.protocol,
         profile=plan.profile,
         num_classes=len(data.info.classes),
-        in_channels=data.train.images.shape[1],
+        in_channels=data.in_channels,
         folder=folder,
         fabric=fabric,
         checkpoint=checkpoint,
         progress=progress,
         log=log,
         curve=checkpoint.curves,
+        grid=plan.grid,
+        superlink=plan.superlink,
     )
+    ctx.probe = plan.task.watch(data, ctx)
+    return ctx
 
 
 def _finish(
@@ -229,6 +239,7 @@ def _finish(
     write_bytes(folder / "config.yaml", _config_yaml(plan, record).encode())
     caption = f"{plan.method_name} on {plan.dataset}, {VARIANTS[record.data.variant]}"
     plan.task.gallery(folder / "gallery", predictions, data, scored, caption)
+    plan.task.keep(folder, data)
     cost.wall_s = checkpoint.elapsed()
     record.cost = cost
     record.metrics = metric_parts(scored)

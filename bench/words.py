@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -89,6 +89,7 @@ def parse(verb: str, words: list[str], multirun: bool = False) -> Request:
     for spec, node in nodes:
         for name, task in tasks:
             check_family(spec, node, name, task)
+            task.admit(spec, node)
     request.tasks = _choices([name for name, _ in tasks])
     request.methods = _choices([spec for spec, _ in nodes])
     register(
@@ -118,10 +119,27 @@ def _task(name: str) -> Task:
 
 
 def method_node(found: Resolved, task: Task) -> type[Method]:
-    """The class whose fields are the method's configuration; a plain class is adapted by the task."""
+    """The class whose fields are the method's configuration.
+
+    A plain class is adapted by the task, an expression put together by it.
+    """
+    if found.parts:
+        nodes = [(part.name, method_node(part, task)) for part in found.parts]
+        if any(node.family != task.family for _, node in nodes):
+            return next(node for _, node in nodes if node.family != task.family)
+        return task.compose(nodes)
     if issubclass(found.target, Method):
         return found.target
     return task.adapt(found.target, found.target.__name__)
+
+
+def family_of(target: type) -> str:
+    """The family of a class; a Flower strategy is one of a federation, any other plain class a network."""
+    if issubclass(target, Method):
+        return target.family
+    # By name: importing Flower to ask costs half a second.
+    flower = any(cls.__module__.startswith("flwr.") for cls in target.__mro__)
+    return "federated_classification" if flower else "segmentation"
 
 
 def check_family(spec: str, node: type[Method], name: str, task: Task) -> None:
@@ -132,6 +150,16 @@ def check_family(spec: str, node: type[Method], name: str, task: Task) -> None:
             f"Method `{spec}` is of the family {node.family or 'none'}, task `{name}` needs {task.family}; "
             f"these fit: {', '.join(fitting)}."
         )
+
+
+def field_names(node: type) -> list[str]:
+    """Fields a word may set; those of a method's parts as `part.field`."""
+    found = []
+    for f in fields(node):
+        kind = get_type_hints(node).get(f.name)
+        nested = kind if isinstance(kind, type) and is_dataclass(kind) else None
+        found += [f"{f.name}.{name}" for name in field_names(nested)] if nested else [f.name]
+    return found
 
 
 def _choices(specs: list[str]) -> dict[str, str]:
@@ -158,7 +186,10 @@ class _Schema:
 
     def engine(self) -> list[str]:
         base = RunConfig if self.verb == "run" else ScoreConfig
-        own = [f.name for f in fields(base) if f.name not in ("protocol", "method")]
+        hidden = {"protocol", "method"}
+        if not all("grid" in task.top_level for _, task in self.tasks):
+            hidden |= {"grid", "superlink"}
+        own = [f.name for f in fields(base) if f.name not in hidden]
         return ["task", *(["method"] if self.verb == "run" else []), *own]
 
     def aliases(self) -> set[str]:
@@ -175,7 +206,7 @@ class _Schema:
         group, dot, name = key.partition(".")
         if dot and group in ("protocol", "method") and self.owners(group):
             for owner, node in self.owners(group):
-                options = [f.name for f in fields(node)]
+                options = field_names(node)
                 if name not in options:
                     raise UserError(
                         f"No field `{name}` in `{group}` of {owner}.{suggest(name, options)} "
@@ -185,10 +216,10 @@ class _Schema:
         options = [*self.engine(), *sorted(self.aliases())]
         if key not in options:
             dotted = [
-                f"{group}.{f.name}"
+                f"{group}.{name}"
                 for group in ("protocol", "method")
                 for _, node in self.owners(group)
-                for f in fields(node)
+                for name in field_names(node)
             ]
             exact = [name for name in dotted if name.endswith(f".{key}")]
             hint = f" Did you mean `{exact[0]}`?" if exact else suggest(key, [*options, *dotted])
@@ -216,7 +247,7 @@ def _override(request: Request, schema: _Schema, key: str, value: str, multirun:
         return "protocol=" + ",".join(_choice_of(request.tasks, v) for v in _split(value, multirun))
     if key == "method":
         return "method=" + ",".join(_choice_of(request.methods, v) for v in _split(value, multirun))
-    if key in VERBATIM or schema.is_path(key):
+    if key in VERBATIM or schema.is_path(key) or any(split_path(v)[0] for v in _split(value, multirun)):
         parts = [str(Path(v).expanduser()) if v.startswith("~") else v for v in _split(value, multirun)]
         return f"{key}=" + ",".join(request.hold(part) for part in parts)
     return f"{key}={value}"

@@ -64,6 +64,11 @@ class SegmentationData:
     places: tuple[Place, ...]
     info: DataInfo
 
+    @property
+    def in_channels(self) -> int:
+        """C."""
+        return self.train.images.shape[1]
+
 
 class Interpolation(StrEnum):
     """How label maps are resized: pixel centres, or as float values that are rounded back."""

@@ -6,8 +6,11 @@ Test targets stay with the `SegmentationData` that the engine holds.
 
 from __future__ import annotations
 
+import copy
+import pickle
+import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -202,6 +205,34 @@ class SegmentationTask(Task):
     def blind(self, data: SegmentationData) -> SegmentationData:
         """Test label maps all background."""
         return replace(data, test=replace(data.test, masks=torch.zeros_like(data.test.masks)))
+
+    small: ClassVar = {"epochs": 1, "max_steps": 2, "max_val": 2, "max_test": 3, "batch_size": 2}
+
+    def labels(self, predictions: Tensor) -> Any:
+        """(N, H, W) int64."""
+        return predictions.numpy()
+
+    def answer_singly(self, method: Method, data: SegmentationData) -> Any:
+        """One scan at a time, (N, H, W) int64."""
+        return torch.cat([method.predict(x[None]) for x in data.test.images]).numpy()
+
+    def portable(self, method: Method) -> str:
+        """The network pickles and copies."""
+        net = getattr(method, "net", method)
+        size = len(pickle.dumps(net))
+        copy.deepcopy(net)
+        return f"pickles ({size / 2**20:.1f} MiB) and copies"
+
+    def rehearse(
+        self, method: Method, data: SegmentationData, ctx: Context, whole: Callable[[], Scans]
+    ) -> str:
+        """One optimiser step at the protocol's batch size."""
+        p = ctx.protocol
+        start = time.monotonic()
+        method.fit(data.train, data.val, replace(ctx, protocol=replace(p, epochs=1, max_steps=1, max_val=1)))
+        seconds = time.monotonic() - start
+        hours = seconds * -(-whole().counts()["train"] // p.batch_size) * p.epochs / 3600
+        return f"{seconds:.2f} s for {p.batch_size} scans; the full protocol takes about {hours:.1f} h here"
 
     def flops(self, method: Method, data: SegmentationData) -> int | None:
         """Multiplications and additions of one forward pass, as torch counts them (no FFT, no batch norm)."""

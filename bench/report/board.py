@@ -1,16 +1,20 @@
-"""What a leaderboard is made of: sections of our rows, blocks of reported rows, and cells.
+"""What a leaderboard is made of: sections of our rows and their cells, and blocks of reported rows.
 
-A section holds rows that may be ranked together; nothing else may. Reported rows live in blocks of their own.
+A section holds rows that may be ranked together; nothing else may. Reported rows live in blocks of their own
+(`blocks.py`).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.reported import MEAN, ReportedRow
+from bench.axes import said
+from bench.report.blocks import Block
+from bench.reported import MEAN
 
 VARIANTS = {
     "real": "real data",
@@ -21,13 +25,15 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of one row.
+    """A metric of one row. Spread over units and spread over seeds stand apart and never enter one interval.
 
     Args:
         value: Mean over seeds, None where no seed has a value.
         low: Lower bound of the 95 % interval over units; for several seeds, the mean of their bounds.
         high: Upper bound, the same.
         std: Standard deviation over seeds (n - 1 in the denominator), None below two.
+        seed_low: Lower bound of the 95 % t-interval of the mean over seeds, None below two.
+        seed_high: Upper bound, the same.
         n: Samples that entered.
         seeds: Seeds that have a value.
     """
@@ -38,6 +44,8 @@ class Cell:
     std: float | None = None
     n: int = 0
     seeds: int = 0
+    seed_low: float | None = None
+    seed_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,17 @@ class Row:
         highs = [entry.get("ci_high") for entry in found]
         bounded = None not in lows and None not in highs
         mean = _mean(values)
+        std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+        half = _t_quantile(len(values) - 1) * std / math.sqrt(len(values))
         return Cell(
             value=mean,
             low=_mean(lows) if bounded else None,
             high=_mean(highs) if bounded else None,
-            std=math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)),
+            std=std,
             n=first["n"],
             seeds=len(found),
+            seed_low=mean - half,
+            seed_high=mean + half,
         )
 
     def direction(self, metric: str) -> str:
@@ -136,6 +148,7 @@ class Section:
         metrics: Metric names, the primary first.
         classes: Classes of the primary metric.
         rows: Ranked rows, then those without a value.
+        setting: Values of the task's axes; empty where it has none.
     """
 
     key: Key
@@ -146,13 +159,15 @@ class Section:
     metrics: tuple[str, ...]
     classes: tuple[str, ...]
     rows: tuple[Row, ...]
+    setting: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """Dataset, variant, profile, protocol, data, split and size, on one line."""
+        """Dataset, variant, setting, profile, protocol, data, split and size, on one line."""
         k = self.key
+        setting = f"{said(self.setting)} · " if self.setting else ""
         return (
-            f"{k.dataset} · {VARIANTS.get(k.variant, k.variant)} · profile {k.profile} · "
+            f"{k.dataset} · {VARIANTS.get(k.variant, k.variant)} · {setting}profile {k.profile} · "
             f"protocol {k.protocol_hash[:8]} · data {k.fingerprint[:8]} · split {k.split_sha256[:8]} · "
             f"test n={self.test_n}"
         )
@@ -167,68 +182,18 @@ class Section:
         )
         if not self.leaks:
             return [told]
+        if self.unit == "client":  # a client always stands in both splits; its images must not
+            return [told, f"Leak: {self.leaks} test images show what some client also trained on."]
         return [told, f"Leak: {self.leaks} {self.unit}s stand in the test split and in another one."]
 
-
-@dataclass(frozen=True)
-class ReportedCell:
-    """A printed number, its marks, and our number for the same cell where one is comparable."""
-
-    row: ReportedRow
-    marks: tuple[str, ...] = ()
-    ours: float | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a printed table: a method in one variant."""
-
-    method: str
-    variant: str
-    setting: str
-    measured: str
-    cells: Mapping[str, ReportedCell]
-
-
-@dataclass(frozen=True)
-class Block:
-    """A printed table on one dataset.
-
-    Args:
-        file: Stem of the CSV file.
-        source: Paper and table.
-        dataset: As reported.
-        ours: Our dataset of the same name, or None.
-        profile: Our profile whose protocol the numbers were made under.
-        answers: Reported metric -> our metric that it is set beside.
-        columns: Column headings in printed order.
-        headline: The columns that our single number is shown for.
-        lines: Rows as printed.
-        notes: Mark such as `†1` -> its reason.
-    """
-
-    file: str
-    source: str
-    dataset: str
-    ours: str | None
-    profile: str
-    answers: Mapping[str, str]
-    columns: tuple[str, ...]
-    headline: tuple[str, ...]
-    lines: tuple[Line, ...]
-    notes: Mapping[str, str]
-
     @property
-    def title(self) -> str:
-        """What stands above the block."""
-        return f"Reported: {self.dataset}, {self.source}"
-
-    @property
-    def terms(self) -> str:
-        """Which of our numbers the printed ones answer to."""
-        metrics = ", ".join(f"{theirs} to our {ours}" for theirs, ours in self.answers.items())
-        where = f"real {self.ours}" if self.ours else "no dataset of ours"
-        return f"As printed, not ranked with our rows. Answers: {metrics}, profile {self.profile}, {where}."
+    def intervals(self) -> str:
+        """What the brackets and the ± of the section's tables are spreads over."""
+        if all(len(row.records) == 1 for row in self.rows):
+            return f"Brackets: 95 % over {self.unit}s."
+        return (
+            f"Brackets: 95 % over {self.unit}s (mean of the seeds' bounds). ±: standard deviation over seeds."
+        )
 
 
 @dataclass(frozen=True)
@@ -244,6 +209,14 @@ class Board:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+@functools.cache
+def _t_quantile(freedom: int) -> float:
+    """97.5 % quantile of Student's t. SciPy is loaded by boards with repeated seeds only."""
+    from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, without the second it takes to import
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def ranked(rows: Sequence[Row], metric: str) -> tuple[Row, ...]:

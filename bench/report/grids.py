@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.report.board import Block, Board, Cell, Line, Row, Section
+from bench.report.blocks import Block, Line
+from bench.report.board import Board, Cell, Row, Section
 
 NONE = "-"
+LARGE = 1000
+WIDEST = 10  # columns of numbers on one page: beyond, a reader loses sight of the method's name
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,8 @@ class Grid:
     Args:
         title: Heading; empty for a grid that continues the one above.
         terms: Sentences that stand under the heading.
-        headers: Column headings.
-        rows: Cells; a newline is a soft break.
+        headers: Column headings; a newline is a soft break, here and in cells.
+        rows: Cells.
         notes: Lines that stand under the table.
         keys: Leading columns that say which row it is; repeated where a table is split for width.
         tail: Trailing columns that hold text; the columns between hold numbers.
@@ -37,8 +41,22 @@ class Grid:
         return column < self.keys or column >= len(self.headers) - self.tail
 
 
+def pages(grid: Grid) -> Iterator[list[int]]:
+    """Columns of each table that a wide grid becomes on a page: of equal width, with the keys repeated."""
+    keys = list(range(grid.keys))
+    numbers = range(grid.keys, len(grid.headers) - grid.tail)
+    tail = list(range(len(grid.headers) - grid.tail, len(grid.headers)))
+    tables = max(1, math.ceil(len(numbers) / WIDEST))
+    size = math.ceil(len(numbers) / tables)
+    for table in range(tables):
+        last = table == tables - 1
+        yield [*keys, *numbers[table * size : (table + 1) * size], *(tail if last else ())]
+
+
 def number(value: float | None, decimals: int = 3) -> str:
-    """Three decimals, or a dash where nothing is defined."""
+    """Three decimals, none from a thousand on (bytes, steps), a dash where nothing is defined."""
+    if value is not None and abs(value) >= LARGE:
+        return f"{value:,.0f}"
     return NONE if value is None else f"{value:.{decimals}f}"
 
 
@@ -62,7 +80,8 @@ def legend(board: Board) -> list[str]:
         "profiles or protocols are not comparable.",
         "Values are means over seeds, ± the standard deviation over seeds. Brackets hold the 95 % bootstrap "
         "interval over the section's units; for several seeds, the mean of the seeds' bounds. "
-        "A seed that was run more than once counts once, by its newest run.",
+        "The 95 % t-interval over seeds has a column of its own: spread over units and spread over seeds are "
+        "never mixed. A seed that was run more than once counts once, by its newest run.",
     ]
 
 
@@ -78,17 +97,22 @@ def section_grids(section: Section, primary: str, full: bool, limit: int | None 
     rows = section.rows[:limit]
     left = len(section.rows) - len(rows)
     more = (f"{left} more rows; `--format csv` lists all.",) if left else ()
-    interval = f"Brackets: 95 % over {section.unit}s."
+    repeated = any(len(row.records) > 1 for row in rows)
+    columns: list[tuple[str, Callable[[Row], str]]] = []
+    for name in section.metrics:
+        columns.append((name, _metric(name, full or name == primary)))
+        if name == primary and repeated:
+            columns.append((f"{name}\n95 % over seeds", _over_seeds(name)))
     yield Grid(
         title=section.title,
-        terms=(*section.terms, interval),
-        headers=("rank", "method", "seeds", *section.metrics, "parameters", "made by"),
+        terms=(*section.terms, section.intervals),
+        headers=("rank", "method", "seeds", *(head for head, _ in columns), "parameters", "made by"),
         rows=tuple(
             (
                 NONE if row.rank is None else str(row.rank),
                 row.label,
                 str(len(row.records)),
-                *(cell_text(row.cell(name), full or name == primary) for name in section.metrics),
+                *(text(row) for _, text in columns),
                 NONE if row.parameters is None else f"{row.parameters:,}",
                 _made_by(row),
             )
@@ -101,7 +125,7 @@ def section_grids(section: Section, primary: str, full: bool, limit: int | None 
     if section.classes:
         yield Grid(
             title="",
-            terms=(f"`{primary}` by class:",),
+            terms=(f"`{primary}` by class." + (f" {section.intervals}" if full else ""),),
             headers=("rank", "method", *section.classes),
             rows=tuple(
                 (
@@ -115,6 +139,18 @@ def section_grids(section: Section, primary: str, full: bool, limit: int | None 
         )
 
 
+def _metric(name: str, full: bool) -> Callable[[Row], str]:
+    return lambda row: cell_text(row.cell(name), full)
+
+
+def _over_seeds(name: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        cell = row.cell(name)
+        return bounds(cell.seed_low, cell.seed_high)
+
+    return text
+
+
 def _made_by(row: Row) -> str:
     if row.source == "predictions":
         return "predictions, external"
@@ -123,28 +159,34 @@ def _made_by(row: Row) -> str:
 
 def block_grid(block: Block) -> Grid:
     """A printed table, with our numbers where a run is comparable."""
-    ours_head = "ours" if len(block.headline) == 1 else "ours (" + "; ".join(block.headline) + ")"
+    own = bool(block.headline)  # else our numbers stand in lines of their own only
     rows: list[tuple[str, ...]] = []
     for line in block.lines:
         cells = (line.cells.get(column) for column in block.columns)
         shared = common_marks(line)
         texts = tuple(
-            NONE if cell is None else " ".join((cell.row.printed, *(() if shared else cell.marks)))
+            NONE if cell is None else " ".join((cell.row.text, *(() if shared else cell.marks)))
             for cell in cells
         )
-        rows.append(
-            (" ".join((line_name(line), *shared)), *texts, _ours(line, block.headline), line.measured)
-        )
+        ours = (_ours(line, block.headline),) if own else ()
+        rows.append((" ".join((line_name(line), *shared)), *texts, *ours, line.measured))
         if any(cell.ours is not None for cell in line.cells.values()):
-            rows.append(("ours", *(_ours(line, (c,)) for c in block.columns), "", "bench"))
+            ours = ("",) if own else ()
+            rows.append(("ours", *(_ours(line, (c,)) for c in block.columns), *ours, "bench"))
+    head = "ours" if len(block.headline) == 1 else "ours (" + "; ".join(block.headline) + ")"
     return Grid(
         title=block.title,
         terms=(block.terms,),
-        headers=("method", *block.columns, ours_head, "measured by"),
+        headers=("method", *map(broken, block.columns), *((broken(head),) if own else ()), "measured by"),
         rows=tuple(rows),
         notes=tuple(f"{mark} {reason}" for mark, reason in block.notes.items()),
         tail=1,
     )
+
+
+def broken(head: str) -> str:
+    """A heading with a soft break after every comma: `ncc=3,` over `pr=0.3`."""
+    return head.replace(", ", ",\n")
 
 
 def line_name(line: Line, setting: bool = True) -> str:

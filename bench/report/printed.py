@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.axes import said
 from bench.card import Card, Reported
-from bench.report.board import Block, Line, ReportedCell, Row
-from bench.reported import ReportedRow, disputed, our_class, source
+from bench.report.blocks import Block, Line, ReportedCell
+from bench.report.board import Row
+from bench.reported import MEAN, ReportedRow, at_setting, disputed, our_class, our_metric, source
 
 DOUBTFUL, DISPUTED = "†", "‡"
+HEADLINES = (
+    2  # our numbers that one column holds; where more are headlines they stand in the line below alone
+)
 MEASURED = {"authors": "its authors", "copied": "copied", "unknown": "not stated"}
 
 
 def blocks(card: Card, rows: Sequence[ReportedRow], ours: Iterable[Row]) -> list[Block]:
-    """One block for each printed table and dataset that the task's card answers to.
+    """One block for each printed table and dataset that the task's card maps.
 
     Args:
         card: The task's card; without a mapping there is no block.
@@ -28,7 +33,7 @@ def blocks(card: Card, rows: Sequence[ReportedRow], ours: Iterable[Row]) -> list
     index = _comparable(ours)
     tables: dict[tuple[str, str], list[ReportedRow]] = {}
     for row in rows:
-        if row.task == mapping.task:
+        if row.task == mapping.task and row.dataset in mapping.datasets:
             tables.setdefault((row.file, row.dataset), []).append(row)
     return [_block(found, mapping, disputes, index) for found in tables.values()]
 
@@ -47,7 +52,7 @@ def _comparable(ours: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def answers(record: Mapping[str, Any], row: ReportedRow, mapping: Reported) -> bool:
-    """Whether a record was made on the row's real dataset, under its profile and the full protocol."""
+    """Whether a record was made on the row's real dataset, setting, profile and full protocol."""
     data, task = record["data"], record["task"]
     return (
         data["variant"] == "real"
@@ -55,6 +60,7 @@ def answers(record: Mapping[str, Any], row: ReportedRow, mapping: Reported) -> b
         and task["profile"] == mapping.profile
         and not task["deviations"]
         and record["method"]["name"] == mapping.methods.get(row.method)
+        and at_setting(row, mapping, task.get("setting") or {})
     )
 
 
@@ -64,8 +70,7 @@ def our_value(row: ReportedRow, mapping: Reported, candidates: Iterable[Row]) ->
     if not fitting:
         return None
     newest = max(fitting, key=lambda own: max(record.get("ended") or "" for record in own.records))
-    name = mapping.variant.get(row.metric, row.metric)
-    value = newest.cell(name, our_class(row, mapping)).value
+    value = newest.cell(our_metric(row, mapping), our_class(row, mapping)).value
     return None if value is None else value / row.scale
 
 
@@ -76,17 +81,15 @@ def _block(
     index: Mapping[str, list[Row]],
 ) -> Block:
     first = rows[0]
-    metrics = list(dict.fromkeys(row.metric for row in rows))
     notes: dict[str, str] = {}  # mark -> reason
+    heads = _Heads(rows)
     columns: dict[str, str] = {}
     lines: dict[tuple[str, str, str], dict[str, ReportedCell]] = {}
     measured: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        name = row.setting.get("class", "mean")
-        column = name if len(metrics) == 1 else f"{row.metric} {name}"
-        columns[column] = name
-        setting = "; ".join(f"{k}={v}" for k, v in row.setting.items() if k != "class")
-        key = (row.method, row.variant, setting)
+        column = heads.column(row)
+        columns[column] = row.setting.get("class", "mean")
+        key = (row.method, row.variant, heads.line(row))
         told = ((DOUBTFUL, row.reason), (DISPUTED, disputes.get(row.row_id, "")))
         marks = tuple(mark_for(sign, reason, notes) for sign, reason in told if reason)
         value = our_value(row, mapping, index.get(row.row_id, ()))
@@ -97,18 +100,57 @@ def _block(
         file=first.file,
         source=source(first),
         dataset=first.dataset,
-        ours=mapping.datasets.get(first.dataset),
+        ours=mapping.datasets[first.dataset],
         profile=mapping.profile,
-        answers={metric: mapping.variant.get(metric, metric) for metric in metrics},
+        answers={row.metric: our_metric(row, mapping) for row in rows},
         columns=tuple(columns),
-        headline=headline,
+        headline=headline if len(headline) <= HEADLINES else (),
         lines=tuple(
             Line(method, variant, setting, ", ".join(dict.fromkeys(measured[key])), cells)
             for key, cells in lines.items()
             for method, variant, setting in [key]
         ),
         notes=notes,
+        shared=said(heads.shared),
     )
+
+
+class _Heads:
+    """Where the parts of a setting stand: in a column's heading, beside a line's name, or over the block.
+
+    What all rows share is said once; what changes within a line of the printed table makes its columns; what
+    only tells lines apart stays with the line.
+    """
+
+    def __init__(self, rows: Sequence[ReportedRow]):
+        first, *others = (row.block_setting for row in rows)
+        self.shared = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
+        names = dict.fromkeys(name for row in rows for name in row.block_setting)
+        within: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
+        for row in rows:
+            within.setdefault(
+                (row.method, row.variant, row.metric, row.setting.get("class", MEAN)), []
+            ).append(row.block_setting)
+        self.columns = [
+            name
+            for name in names
+            if any(len({one.get(name) for one in same}) > 1 for same in within.values())
+        ]
+        self.metrics = len({row.metric for row in rows}) > 1
+        self.classes = any("class" in row.setting for row in rows)
+
+    def column(self, row: ReportedRow) -> str:
+        """`dice Fluid`, `ncc=3, pr=0.3`; the metric where nothing else is said."""
+        words = [row.metric] if self.metrics else []
+        words += [row.setting.get("class", "mean")] if self.classes else []
+        parts = [" ".join(words)] if words else []
+        setting = row.block_setting
+        return ", ".join((*parts, *(f"{n}={setting[n]}" for n in self.columns if n in setting))) or row.metric
+
+    def line(self, row: ReportedRow) -> str:
+        """`a=1; b=2`, of what is left."""
+        left = {k: v for k, v in row.block_setting.items() if k not in self.columns and k not in self.shared}
+        return said(left, "; ")
 
 
 def mark_for(sign: str, reason: str, notes: dict[str, str]) -> str:

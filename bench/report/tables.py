@@ -12,13 +12,16 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from bench.card import Card
-from bench.report.board import VARIANTS, Block, Board, Row
+from bench.axes import said
+from bench.card import Card, Reported
+from bench.report.blocks import Block, Line
+from bench.report.board import VARIANTS, Board, Row
 from bench.report.grids import (
     NONE,
     Grid,
     block_grid,
     bounds,
+    broken,
     common_marks,
     legend,
     line_name,
@@ -27,7 +30,7 @@ from bench.report.grids import (
 )
 from bench.report.printed import blocks, mark_for
 from bench.report.text import one_line
-from bench.reported import ReportedRow
+from bench.reported import ReportedRow, at_setting
 
 WIDTH = 150  # where standard output is no terminal
 WIDE = 170  # from here on every cell has room for its interval
@@ -90,7 +93,7 @@ class Fitted:
     def __init__(self, grid: Grid):
         self.grid = grid
         # A metric's variant stands on a second line of its heading.
-        head = [one_line(header).replace("@", "\n@") for header in grid.headers]
+        head = ["\n".join(map(one_line, h.replace("@", "\n@").split("\n"))) for h in grid.headers]
         body = [["\n".join(map(one_line, cell.split("\n"))) for cell in row] for row in grid.rows]
         self.lines = [head, *body]
         self.widths = [max(cell_len(part) for row in self.lines for part in row[i].split("\n"))
@@ -149,6 +152,8 @@ def run_table(record: Mapping[str, Any], card: Card, rows: Sequence[ReportedRow]
     data, task, method = record["data"], record["task"], record["method"]
     what = f"{data['dataset']} · {VARIANTS[data['variant']]} · profile {task['profile']}"
     seeds = ", ".join(f"{name}={seed}" for name, seed in record["seeds"].items())
+    if task.get("setting"):
+        what += f" · {said(task['setting'])}"
     head = f"{method['name']} on {what} · test n={data['counts'].get('test', 0)}"
     parts: list[RenderableType] = [
         Text(""),
@@ -160,11 +165,11 @@ def run_table(record: Mapping[str, Any], card: Card, rows: Sequence[ReportedRow]
     if classes is not None:
         parts += [Text(""), Text("by class", style="bold"), classes]
     row = Row("", method["name"], method["source"], method["state"], method.get("parameters"), (record,))
-    shown = [b for b in blocks(card, rows, [row]) if b.ours == data["dataset"]]
+    found = blocks(card, rows, [row])
     # A user's own data has no printed table: the task's first one is shown, as the other dataset it is.
-    shown = shown or blocks(card, rows, [row])[:1]
-    if shown:
-        parts += _papers(shown, record)
+    shown = [block for block in found if block.ours == data["dataset"]] or found[:1]
+    if shown and card.reported is not None:
+        parts += _papers(shown, record, card.reported)
     return parts
 
 
@@ -202,51 +207,70 @@ def _classes(record: Mapping[str, Any]) -> Fitted | None:
     return Fitted(Grid("", (), ("metric", *names), tuple(lines)))
 
 
-def _papers(shown: Sequence[Block], record: Mapping[str, Any]) -> list[RenderableType]:
-    """Printed lines of several tables in one, with the reason why they are comparable or not."""
+def _papers(shown: Sequence[Block], record: Mapping[str, Any], mapping: Reported) -> list[RenderableType]:
+    """Printed lines of several tables in one, with the reason why they are comparable or not.
+
+    Where a card maps settings, a table shows the columns printed at the record's setting, or all if none was.
+    """
     parts: list[RenderableType] = []
-    by_dataset: dict[tuple[str, tuple[str, ...]], list[Block]] = {}
+    setting = record["task"].get("setting") or {}
+    alike: dict[tuple[Any, ...], list[Block]] = {}
     for block in shown:
-        by_dataset.setdefault((block.dataset, block.columns), []).append(block)
-    for (dataset, columns), same in by_dataset.items():
+        at = {
+            column
+            for line in block.lines
+            for column, cell in line.cells.items()
+            if at_setting(cell.row, mapping, setting)
+        }
+        columns = tuple(c for c in block.columns if c in at) or block.columns
+        told = block.shared if mapping.settings else ""
+        alike.setdefault((block.dataset, columns, bool(at), told, *block.answers.items()), []).append(block)
+    for (dataset, columns, at, told, *_), same in alike.items():
         first = same[0]
-        standing = _standing(first, record)
+        standing = _standing(first, record, at)
         near = standing == COMPARABLE
         notes: dict[str, str] = {}
-        lines = []
-        for block in same:
-            for line in block.lines:
-                texts = []
-                shared = common_marks(line)
-                for column in columns:
-                    cell = line.cells.get(column)
-                    own = cell.marks if cell and not shared else ()
-                    marks = [mark_for(m[0], block.notes[m], notes) for m in own]
-                    texts.append(" ".join((cell.row.printed, *marks)) if cell else NONE)
-                ours = [line.cells[c].ours for c in first.headline if c in line.cells]
-                told = "; ".join(number(value) for value in ours if value is not None) or NONE
-                marks = [mark_for(m[0], block.notes[m], notes) for m in shared]
-                name = " ".join((line_name(line, setting=False), *marks))
-                lines.append((name, *texts, *([told] if near else []), block.source, line.measured))
-        headers = ("method", *columns, *(["ours"] if near else []), "printed in", "measured by")
+        lines = [_paper_line(block, line, columns, near, notes) for block in same for line in block.lines]
+        headers = ("method", *map(broken, columns), *(["ours"] if near else []), "printed in", "measured by")
         answers = ", ".join(f"{a} to our {b}" for a, b in first.answers.items())
+        where = f"All at {told}. " if told else ""
         parts += [
             Text(""),
-            Text(one_line(f"Reported on {dataset} (real scans): {standing}"), style="bold"),
-            Text(one_line(f"As printed. Answers: {answers}, profile {first.profile}."), style="dim"),
+            Text(one_line(f"Reported on {dataset} (real data): {standing}"), style="bold"),
+            Text(one_line(f"As printed. {where}Answers: {answers}, profile {first.profile}."), style="dim"),
             Fitted(Grid("", (), headers, tuple(lines), tail=2)),
             *(Text(one_line(f"{mark} {reason}"), style="dim") for mark, reason in notes.items()),
         ]
     return parts
 
 
-def _standing(block: Block, record: Mapping[str, Any]) -> str:
-    """Whether the printed numbers may be set beside the run, in words."""
+def _paper_line(
+    block: Block, line: Line, columns: Sequence[str], near: bool, notes: dict[str, str]
+) -> tuple[str, ...]:
+    """Name, printed cells, our numbers where they are comparable, source and who measured."""
+    shared = common_marks(line)
+    texts = []
+    for column in columns:
+        cell = line.cells.get(column)
+        own = cell.marks if cell and not shared else ()
+        marks = [mark_for(mark[0], block.notes[mark], notes) for mark in own]
+        texts.append(" ".join((cell.row.text, *marks)) if cell else NONE)
+    ours = [line.cells[c].ours for c in block.headline or columns if c in columns and c in line.cells]
+    told = "; ".join(number(value) for value in ours if value is not None) or NONE
+    marks = [mark_for(mark[0], block.notes[mark], notes) for mark in shared]
+    name = " ".join((line_name(line, setting=False), *marks))
+    return (name, *texts, *([told] if near else []), block.source, line.measured)
+
+
+def _standing(block: Block, record: Mapping[str, Any], at: bool) -> str:
+    """Whether the printed numbers may be set beside the run, in words; `at`: some are of its setting."""
     data, task = record["data"], record["task"]
     if data["variant"] == "phantom":
         return "another dataset than this PHANTOM; not comparable"
     if data["variant"] != "real" or data["dataset"] != block.ours:
         return f"another dataset than `{data['dataset']}`; not comparable"
+    if not at:
+        return f"printed at other settings than {said(task.get('setting') or {})}; not comparable"
     if task["profile"] != block.profile:
         return f"made under profile {block.profile}, this run under {task['profile']}; not comparable"
     if task["deviations"]:

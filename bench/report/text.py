@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bench.report.board import MEAN, VARIANTS, Block, Board, Cell, Row, Section
-from bench.report.grids import Grid, block_grid, legend, section_grids
+from bench.axes import said
+from bench.report.blocks import Block
+from bench.report.board import MEAN, VARIANTS, Board, Cell, Row, Section
+from bench.report.grids import Grid, block_grid, legend, pages, section_grids
 
 _MARKS = re.compile(r"([\\|`*\[\]])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -68,15 +70,15 @@ def board_markdown(board: Board, findings: str = "") -> str:
 def _markdown_grid(grid: Grid) -> str:
     parts = [f"### {escape_markdown(grid.title)}"] if grid.title else []
     parts += [escape_markdown(term).replace("\\`", "`") for term in grid.terms]
-    columns = range(len(grid.headers))
-    lines = [_pipes(map(escape_markdown, grid.headers))]
-    lines.append(_pipes("---" if grid.is_text(i) else "---:" for i in columns))
-    # Numbers are of our own making: their brackets need no escape.
-    lines += [
-        _pipes(escape_markdown(row[i]) if grid.is_text(i) else row[i].replace("\n", " ") for i in columns)
-        for row in grid.rows
-    ]
-    parts.append("\n".join(lines))
+    for columns in pages(grid):
+        lines = [_pipes(escape_markdown(grid.headers[i]) for i in columns)]
+        lines.append(_pipes("---" if grid.is_text(i) else "---:" for i in columns))
+        # Numbers are of our own making: their brackets need no escape.
+        lines += [
+            _pipes(escape_markdown(row[i]) if grid.is_text(i) else row[i].replace("\n", " ") for i in columns)
+            for row in grid.rows
+        ]
+        parts.append("\n".join(lines))
     parts += [escape_markdown(note) for note in grid.notes]
     return "\n\n".join(parts)
 
@@ -92,6 +94,7 @@ CSV_COLUMNS = (
     "section",
     "dataset",
     "variant",
+    "setting",
     "profile",
     "protocol_hash",
     "fingerprint",
@@ -105,6 +108,8 @@ CSV_COLUMNS = (
     "ci_low",
     "ci_high",
     "std",
+    "seed_ci_low",
+    "seed_ci_high",
     "n",
     "seeds",
     "printed",
@@ -135,7 +140,9 @@ def board_csv(board: Board) -> str:
 def _ours_lines(number: int, section: Section, row: Row) -> Iterator[list[Any]]:
     """Plain lists in the order of `CSV_COLUMNS`: a board of 10,000 records has 200,000 of them."""
     key = section.key
-    texts = (key.dataset, key.variant, key.profile, key.protocol_hash, key.fingerprint, key.split_sha256)
+    setting = said(section.setting, ";")
+    texts = (key.dataset, key.variant, setting, key.profile, key.protocol_hash, key.fingerprint,
+             key.split_sha256)  # fmt: skip
     shared = [
         "ours",
         number,
@@ -153,7 +160,8 @@ def _ours_lines(number: int, section: Section, row: Row) -> Iterator[list[Any]]:
         for class_name in (MEAN, *entry.get("per_class", {})):
             c = row.cell(metric, class_name)
             # The csv module writes floats with repr, so nothing is lost; None becomes empty.
-            yield [*start, escape_csv(class_name), c.value, c.low, c.high, c.std, c.n, c.seeds, *end]
+            spread = (c.low, c.high, c.std, c.seed_low, c.seed_high)
+            yield [*start, escape_csv(class_name), c.value, *spread, c.n, c.seeds, *end]
 
 
 def _cells(row: Row, section: Section) -> Iterator[tuple[str, str, Cell]]:
@@ -172,6 +180,7 @@ def _reported_lines(block: Block) -> Iterator[dict[str, Any]]:
                 "section": block.source,
                 "dataset": escape_csv(row.dataset),
                 "variant": "real",
+                "setting": escape_csv(said(row.block_setting, ";")),
                 "profile": block.profile,
                 "row": escape_csv(f"{row.method} ({row.variant})" if row.variant else row.method),
                 "source": line.measured,
@@ -208,6 +217,7 @@ def _section_json(section: Section) -> dict[str, Any]:
     return {
         **vars(section.key),
         "title": section.title,
+        "setting": dict(section.setting),
         "variant_in_words": VARIANTS[section.key.variant],
         "unit": section.unit,
         "test_n": section.test_n,
@@ -225,6 +235,8 @@ def _row_json(row: Row, section: Section) -> dict[str, Any]:
             "ci_low": cell.low,
             "ci_high": cell.high,
             "std": cell.std,
+            "seed_ci_low": cell.seed_low,
+            "seed_ci_high": cell.seed_high,
             "n": cell.n,
             "seeds": cell.seeds,
         }
@@ -255,6 +267,7 @@ def _block_json(block: Block) -> dict[str, Any]:
         "dataset": block.dataset,
         "our_dataset": block.ours,
         "profile": block.profile,
+        "shared": block.shared,
         "answers": dict(block.answers),
         "notes": dict(block.notes),
         "cells": [
@@ -264,6 +277,7 @@ def _block_json(block: Block) -> dict[str, Any]:
                     for name in ("row_id", "method", "variant", "setting", "metric", "unit", "value")
                 },
                 "printed": cell.row.printed,
+                "std": cell.row.std,
                 "measured": cell.row.measured,
                 "marks": list(cell.marks),
                 "note": cell.row.note,

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
-import pickle
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from bench import seeding
 from bench.checkpoint import Checkpoint
 from bench.config import compose
-from bench.core import Dataset, Method
+from bench.core import Context, Dataset
 from bench.curves import Curves
 from bench.data import dataset_named, phantom_root
 from bench.device import make_fabric
 from bench.errors import RunFailed, UserError
 from bench.plan import Plan, make
 from bench.progress import Progress
-from bench.registry import card, load_method, names, split_path, task_of
+from bench.registry import card, load_method, names, split_parts, split_path, task_of
 from bench.run import context
-from bench.words import parse
-
-SMALL = {"epochs": 1, "max_steps": 2, "max_val": 2, "max_test": 3, "batch_size": 2}
+from bench.words import family_of, parse
 
 
 @dataclasses.dataclass
@@ -70,20 +67,18 @@ def run(words: list[str], as_json: bool) -> int:
 
 def home_task(spec: str) -> str:
     """The first task of the method's family; a plain class is taken for a segmentation network."""
-    path, _ = split_path(spec)
-    if path is None and spec in names("method"):
-        family = card("method", spec).family
-    else:
-        target = load_method(spec).target
-        family = target.family if issubclass(target, Method) else "segmentation"
-    return task_of(family)
+    first = split_parts(spec)[0]
+    path, _ = split_path(first)
+    if path is None and first in names("method"):
+        return task_of(card("method", first).family)
+    return task_of(family_of(load_method(first).target))
 
 
 def examine(plan: Plan) -> list[Finding]:
     """Every check of a method, in the order in which a run would meet its faults."""
     name, dataset = phantom_of(plan)
     root = phantom_root(name, dataset, "tiny")
-    small = dataclasses.replace(plan.protocol, **SMALL)
+    small = dataclasses.replace(plan.protocol, **plan.task.small)
     data = plan.task.load(dataset.load(root), small)
     findings: list[Finding] = []
     trial: list[Any] = []
@@ -109,37 +104,34 @@ def examine(plan: Plan) -> list[Finding]:
         method, predictions = trial[0]
         count = method.parameters_count()
         size = "no parameters" if count is None else f"{count:,} parameters"
-        return f"{size}, labels {tuple(predictions.shape)} {predictions.dtype}"
+        labels = plan.task.labels(predictions)
+        return f"{size}, labels {labels.shape} {labels.dtype}"
 
     def repeats() -> str:
+        first = plan.task.labels(trial[0][1])
         again = fit_predict(plan, small, plan.task.blind(data))[1]
-        if torch.equal(again, trial[0][1]):
+        if np.array_equal(plan.task.labels(again), first):
             return "same seed, other test targets: bitwise the same predictions"
         third = fit_predict(plan, small, data)[1]
-        if torch.equal(third, trial[0][1]):
+        if np.array_equal(plan.task.labels(third), first):
             raise Refused("predictions change with the test targets: the method sees them")
         raise Refused("two runs with one seed differ; draw random numbers from torch, numpy or random only")
 
     def single() -> str:
         method, predictions = trial[0]
-        alone = torch.cat([method.predict(x[None]) for x in data.test.images])
-        share = (alone != predictions).double().mean().item()
+        alone = plan.task.answer_singly(method, data)
+        share = float((alone != plan.task.labels(predictions)).mean())
         if share > 1e-3:
-            raise Refused(f"{share:.1%} of the labels change when scans are predicted one at a time")
-        return "one scan at a time gives the same labels"
+            raise Refused(f"{share:.1%} of the labels change when samples are predicted one at a time")
+        return "one sample at a time gives the same labels"
 
     def pickles() -> str:
-        net = trial[0][0].net if hasattr(trial[0][0], "net") else trial[0][0]
-        size = len(pickle.dumps(net))
-        copy.deepcopy(net)
-        return f"pickles ({size / 2**20:.1f} MiB) and copies"
+        return plan.task.portable(trial[0][0])
 
     def full_step() -> str:
-        seconds = time_step(plan, data)
-        per_epoch = -(-training_size(plan) // plan.protocol.batch_size)
-        hours = seconds * per_epoch * plan.protocol.epochs / 3600
-        whole = f"the full protocol takes about {hours:.1f} h here"
-        return f"{seconds:.2f} s for {plan.protocol.batch_size} scans; {whole}"
+        with trial_context(plan, plan.protocol, data) as ctx:
+            whole = functools.partial(dataset.load, phantom_root(name, dataset))
+            return plan.task.rehearse(untrained(plan), data, ctx, whole)
 
     if attempt("fit, predict, shapes", learns):
         attempt("deterministic, blind to test targets", repeats)
@@ -162,16 +154,22 @@ class Refused(Exception):
     """A check failed; the message is the finding."""
 
 
-def fit_predict(plan: Plan, protocol: Any, data: Any) -> tuple[Any, Any]:
-    """A fresh method, a few steps, predictions."""
-    method = untrained(plan)
-    small = dataclasses.replace(plan, protocol=protocol)
+@contextmanager
+def trial_context(plan: Plan, protocol: Any, data: Any) -> Iterator[Context]:
+    """A context whose folder is gone afterwards."""
     fabric = make_fabric(plan.device, protocol.precision)
     with tempfile.TemporaryDirectory() as folder:
         curves = Curves(Path(folder) / "curves.csv")
         checkpoint = Checkpoint(Path(folder) / "checkpoint", curves)
+        small = dataclasses.replace(plan, protocol=protocol)
         seeding.seed_everything(plan.seed)
-        ctx = context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
+        yield context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
+
+
+def fit_predict(plan: Plan, protocol: Any, data: Any) -> tuple[Any, Any]:
+    """A fresh method, a few steps, predictions."""
+    method = untrained(plan)
+    with trial_context(plan, protocol, data) as ctx:
         method.fit(data.train, data.val, ctx)
         return method, plan.task.predict(method, data, ctx)
 
@@ -180,25 +178,6 @@ def untrained(plan: Plan) -> Any:
     """A copy of the configured method that has learnt nothing yet."""
     assert plan.method is not None
     return copy.deepcopy(plan.method)
-
-
-def training_size(plan: Plan) -> int:
-    """Training scans of the real dataset by its phantom of full subjects."""
-    name, dataset = phantom_of(plan)
-    return dataset.load(phantom_root(name, dataset)).counts()["train"]
-
-
-def time_step(plan: Plan, data: Any) -> float:
-    """Seconds of one optimiser step at the protocol's batch size."""
-    fabric = make_fabric(plan.device, plan.protocol.precision)
-    one = dataclasses.replace(plan.protocol, epochs=1, max_steps=1, max_val=1)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Checkpoint(Path(folder) / "checkpoint", Curves(Path(folder) / "curves.csv"))
-        small = dataclasses.replace(plan, protocol=one)
-        ctx = context(small, data, Path(folder), fabric, checkpoint, Progress(), lambda line: None)
-        start = time.monotonic()
-        untrained(plan).fit(data.train, data.val, ctx)
-        return time.monotonic() - start
 
 
 _watched: list[tuple[Path, list[str]]] = []

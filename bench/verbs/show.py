@@ -51,7 +51,7 @@ def describe(name: str) -> dict[str, Any]:
     """Facts of a task, method, dataset or reported row as plain values."""
     if ":" in name and not split_path(name)[0]:
         return _reported_row(name)
-    if split_path(name)[0]:
+    if split_path(name)[0] or "+" in name:
         return _method(name)
     for noun in NOUNS:
         if name in known(noun):
@@ -84,19 +84,40 @@ def _task(name: str) -> dict[str, Any]:
     from bench.plan import plain
 
     task = load("task", name).target()
-    protocols = {}
-    for profile, values in task.profiles.items():
-        protocols[profile] = plain(dataclasses.replace(task.protocol(), **values))
+    first = task.card.datasets[0]
+    usual = plain(task.base("clean", first, {}))
+    schemes = {
+        f"protocol with {words}": changed(usual, plain(task.base("clean", first, axes)))
+        for words, axes in task.schemes().items()
+    }
     return {
         "name": name,
         **_card_facts("task", task.card),
-        "protocol": protocols["clean"],
-        "protocol under official": {
-            k: v for k, v in protocols["official"].items() if v != protocols["clean"][k]
-        },
+        "protocol": usual,
+        "protocol under official": changed(usual, plain(task.base("official", first, {}))),
+        **schemes,
         "top level": [*task.top_level, "precision"],
         "splits": {name: found for name in task.card.datasets if (found := splits(name))},
+        **{f"splits of {name}": found for name in task.card.datasets if (found := facts(task, name))},
     }
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The entries of `after` that differ."""
+    return {name: value for name, value in after.items() if value != before[name]}
+
+
+def facts(task: Any, name: str) -> dict[str, str]:
+    """What the task tells of its splits, from data that is here already: prepared, else a phantom written before."""
+    from bench.data import dataset_named, prepared_root, written_phantom
+
+    dataset = dataset_named(name)
+    root, where = prepared_root(name), ""
+    if root is None or not root.is_dir():
+        root, where = written_phantom(name), " (PHANTOM)"
+    if root is None:
+        return {}
+    return {f"{key}{where}": value for key, value in task.facts(dataset, root).items()}
 
 
 def splits(dataset: str) -> dict[str, int]:
@@ -116,10 +137,10 @@ def _dataset(name: str) -> dict[str, Any]:
 
 def _method(spec: str) -> dict[str, Any]:
     from bench.plan import plain
-    from bench.words import method_node
+    from bench.words import family_of, method_node
 
     found = load_method(spec)
-    task_name = task_of(getattr(found.target, "family", "") or "segmentation")
+    task_name = task_of(family_of(found.target))
     node = method_node(found, load("task", task_name).target())
     own = getattr(node, "card", None)
     hints = get_type_hints(node)

@@ -141,7 +141,8 @@ profiles or protocols are not comparable.
 
 Values are means over seeds, ± the standard deviation over seeds. Brackets hold the 95 % bootstrap \
 interval over the section's units; for several seeds, the mean of the seeds' bounds. \
-A seed that was run more than once counts once, by its newest run.
+The 95 % t-interval over seeds has a column of its own: spread over units and spread over seeds are \
+never mixed. A seed that was run more than once counts once, by its newest run.
 
 ### duke_oct · real data · profile official · protocol abcdef01 · data 01234567 · split 98765432 · test n=22
 
@@ -154,7 +155,7 @@ Brackets: 95 % over patients.
 | 1 | unet | 1 | 0.500 [0.400, 0.600] | 0.812 [0.713, 0.912] | - | 1,234,567 | builtin, reimplemented |
 | 2 | mine | 1 | 0.250 [0.150, 0.350] | 0.812 [0.713, 0.912] | - | 1,234,567 | builtin, reimplemented |
 
-`dice` by class:
+`dice` by class. Brackets: 95 % over patients.
 
 | rank | method | ILM | fluid |
 | --- | --- | ---: | ---: |
@@ -172,7 +173,7 @@ Brackets: 95 % over patients.
 | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |
 | 1 | unet | 1 | 0.750 [0.650, 0.850] | 0.812 [0.713, 0.912] | - | 1,234,567 | builtin, reimplemented |
 
-`dice` by class:
+`dice` by class. Brackets: 95 % over patients.
 
 | rank | method | ILM | fluid |
 | --- | --- | ---: | ---: |
@@ -364,7 +365,7 @@ def test_a_run_shows_its_metrics_with_intervals_and_classes():
 )
 def test_printed_rows_say_whether_they_are_comparable(parts, said, comparable):
     text = show(run_table(record(**parts), CARD, ROWS))
-    assert f"Reported on Duke OCT (real scans): {said}\n" in text
+    assert f"Reported on Duke OCT (real data): {said}\n" in text
     head = next(line for line in text.splitlines() if "printed in" in line)
     assert ("ours" in head.split()) == comparable
     line = next(line for line in text.splitlines() if line.startswith("U-Net"))

@@ -1,0 +1,1 @@
+"""The bridge to Flower: partitions, shards, clients, grids and strategies of federated classification."""
