@@ -26,7 +26,7 @@ from bench.files import storage_problem, write_bytes
 from bench.plan import Plan, plain
 from bench.progress import Progress
 from bench.record import CostPart, DataPart, MethodPart, Record, TaskPart, metric_parts, now
-from bench.report.board import VARIANTS
+from bench.report.board import VARIANTS, leak
 from bench.store import RECORD, held, pick, run_folder, stored
 
 
@@ -58,7 +58,7 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
         tell(place.notice)
     data = plan.task.load(dataset.load(place.root, progress), plan.protocol)
     if data.info.leaks:
-        tell(f"{data.info.leaks} {data.info.unit}s stand in the test split and in another one.")
+        tell(f"Leak: {leak(data.info.leaks, data.info.unit)}")
     for notice in plan.notices:
         tell(notice)
     predictions, content = None, ""

@@ -19,7 +19,7 @@ from bench.files import safe_name, without_folders
 from bench.registry import Resolved, card, load, load_method, names, split_path
 
 PATHS = ("data_root", "out", "predictions")
-VERBATIM = (*PATHS, "dataset", "name")
+VERBATIM = (*PATHS, "dataset", "name", "superlink")
 LAUNCHERS = {  # value of `hydra/launcher` -> extra, plugin
     "joblib": ("joblib", "hydra_plugins.hydra_joblib_launcher"),
     "submitit_slurm": ("slurm", "hydra_plugins.hydra_submitit_launcher"),
@@ -248,7 +248,8 @@ def _override(request: Request, schema: _Schema, key: str, value: str, multirun:
     if key == "method":
         return "method=" + ",".join(_choice_of(request.methods, v) for v in _split(value, multirun))
     if key in VERBATIM or schema.is_path(key) or any(split_path(v)[0] for v in _split(value, multirun)):
-        parts = [str(Path(v).expanduser()) if v.startswith("~") else v for v in _split(value, multirun)]
+        listed = _split(value, multirun and key != "superlink")
+        parts = [str(Path(v).expanduser()) if v.startswith("~") else v for v in listed]
         return f"{key}=" + ",".join(request.hold(part) for part in parts)
     return f"{key}={value}"
 
@@ -265,6 +266,9 @@ def shown(verb: str, given: list[tuple[str, str]], multirun: bool) -> str:
     """The command as a record may show it: of a path only its last part."""
     words = []
     for key, value in given:
+        if key == "superlink":  # a host name does not belong into a shared record
+            words.append("superlink=...")
+            continue
         parts = [without_folders(part, key in PATHS) for part in _split(value, multirun)]
         words.append(f"{key}={','.join(parts)}")
     return " ".join(["bench", verb, *(["-m"] if multirun else []), *words])

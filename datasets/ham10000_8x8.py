@@ -11,9 +11,9 @@ import numpy as np
 
 from bench.card import Card
 from bench.core import Dataset
-from bench.datasets.ham10000 import METADATA, facts, in_order, phantom_rows, read_metadata, write_rows
 from bench.errors import UserError
 from bench.pictures import Arrays, Pictures, content_hash, survey
+from bench.skin_lesions import METADATA, facts, in_order, phantom_rows, read_metadata, write_rows
 
 CARD = Card(
     title="HAM10000 at 8x8 grey (small variant)",

@@ -204,14 +204,17 @@ class Clustered(Strategy):
         """Number of clusters; None before the split."""
         return {"clusters": len(self.parts) or None}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Labels, cluster models and every part's own state."""
+    def state_dict(self) -> dict[str, Any] | None:
+        """Labels, cluster models and every part's own state; None where a part's cannot be held."""
+        inner = [held.state_of(part) for part in (self.first, *self.parts)]
+        if any(state is None for state in inner):
+            return None
         return {
             "labels": [[client, label] for client, label in self.labels.items()],
             "models": [held.arrays_out(model) for model in self.models],
             "base": held.arrays_out(self.base) if self.base is not None else None,
-            "first": held.state_of(self.first),
-            "parts": [held.state_of(part) for part in self.parts],
+            "first": inner[0],
+            "parts": inner[1:],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

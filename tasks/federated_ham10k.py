@@ -70,10 +70,14 @@ CARD = Card(
         profile="official",
         variant={},
         settings={
-            "ncc=1;partition=non_iid;client_sizes=unbalanced": "partition=ida;classes_per_client=1",
-            "ncc=2;partition=non_iid;client_sizes=unbalanced": "partition=ida;classes_per_client=2",
-            "ncc=10;partition=iid;client_sizes=unbalanced": "partition=ida;classes_per_client=7",
-            "clients=34;classes_per_client=2;images_per_client=70;partition=non_iid": "partition=fedap",
+            "ncc=1;partition=non_iid;client_sizes=unbalanced": "partition=ida;split=image_level;clients=10;"
+            "classes_per_client=1;participation=1",
+            "ncc=2;partition=non_iid;client_sizes=unbalanced": "partition=ida;split=image_level;clients=10;"
+            "classes_per_client=2;participation=1",
+            "ncc=10;partition=iid;client_sizes=unbalanced": "partition=ida;split=image_level;clients=10;"
+            "classes_per_client=7;participation=1",
+            "clients=34;classes_per_client=2;images_per_client=70;partition=non_iid": "partition=fedap;"
+            "split=image_level;clients=34;classes_per_client=2;clients_per_round=5",
         },
         tables={
             "Tab. 6.3": {"accuracy": "accuracy", "local_accuracy": "local_accuracy_trained"},

@@ -104,9 +104,13 @@ def test_a_segmentation_network_keeps_its_shapes_and_survives_a_pickle(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_passes_its_own_check(bench, name, monkeypatch):
+def test_every_method_passes_its_own_check(bench, name):
     # At the protocol's size this takes a minute a method; what is checked does not depend on the size.
-    answer = bench("check", f"method={name}", "protocol.image_size=[32,48]")
+    target = registry.load("method", name).target
+    words = [f"method=fedavg+{name}" if hasattr(target, "wrap") else f"method={name}"]
+    if target.family == "federated_classification":
+        words.append("task=federated_fashion_mnist")  # the smallest network
+    answer = bench("check", *words, "protocol.image_size=[32,48]")
     assert answer.code == 0, answer.out + answer.err
     assert "would survive the real run" in answer.out
 

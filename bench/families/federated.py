@@ -14,23 +14,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.core import Context, DataInfo, Dataset, Method, Scored, Task
+from bench.core import Context, DataInfo, Method, Scored
 from bench.errors import RunFailed, UserError
 from bench.families.federated_answers import Answers, first_reached, read_labels
 from bench.families.federated_protocol import Scheme
+from bench.families.federated_trial import FederatedTrial
 from bench.federated import partition as rules
 from bench.federated.data import ClientImages, FederatedData, TestSet, TrainSet
-from bench.federated.partition import Partition, Split
+from bench.federated.partition import Partition
 from bench.federated.recipe import drawn_of
 from bench.metrics import classification
-from bench.nn.classifiers import find_pretrained, pretrained_hint
+from bench.nn.classifiers import find_pretrained, is_official, pretrained_hint
 from bench.pictures import Pictures
 from bench.registry import split_path
 
 POISON_SEED = 7
 
 
-class FederatedTask(Task):
+class FederatedTask(FederatedTrial):
     """What federated tasks share; a task file adds card, datasets, protocol and presets.
 
     `presets` holds, by partition scheme, the protocol fields that the papers give with it; `sizes` those
@@ -73,13 +74,17 @@ class FederatedTask(Task):
 
     def available(self, protocol: Any) -> Mapping[str, tuple[Any, str]]:
         """Without ImageNet weights on this machine the network starts at random, and the run says so."""
-        if not protocol.pretrained or (
-            split_path(protocol.model)[0] is None and find_pretrained(protocol.model)
-        ):
+        if not protocol.pretrained:
             return {}
         if split_path(protocol.model)[0] is not None:
-            return {"pretrained": (False, "a network of one's own has no ImageNet weights")}
-        return {"pretrained": (False, pretrained_hint(protocol.model))}
+            return {"pretrained": (False, "a network of one's own has no ImageNet weights.")}
+        path = find_pretrained(protocol.model)
+        if path is None:
+            return {"pretrained": (False, pretrained_hint(protocol.model))}
+        if not is_official(path):
+            why = f"`{path.name}` is not torchvision's file, whose SHA-256 begins as its name ends."
+            return {"pretrained": (False, why)}
+        return {}
 
     def divide(self, index: Pictures, protocol: Any) -> Partition:
         """The partition: a function of labels, groups, protocol and `partition_seed`."""
@@ -227,56 +232,6 @@ class FederatedTask(Task):
         """Test labels all 0."""
         test = dataclasses.replace(data.test, targets=np.zeros_like(data.test.targets))
         return dataclasses.replace(data, test=test)
-
-    def labels(self, predictions: Answers) -> np.ndarray:
-        """(N,) int64, by the served models."""
-        return predictions.served
-
-    def answer_singly(self, method: Method, data: FederatedData) -> np.ndarray:
-        """One image at a time, (N,) int64."""
-        pairs = zip(data.test.clients.tolist(), data.test.images, strict=True)
-        return np.concatenate([method.predict((client, image[None])) for client, image in pairs])
-
-    def portable(self, method: Method) -> str:
-        """What the strategy keeps between rounds fits a checkpoint."""
-        outcome = getattr(method, "outcome", None)
-        if outcome is None or outcome.resumable:
-            return "its state between rounds fits a checkpoint: a killed run resumes"
-        return "runs, but a killed run starts anew: the strategy keeps what no checkpoint can hold"
-
-    def rehearse(
-        self, method: Method, data: FederatedData, ctx: Context, whole: Callable[[], Pictures]
-    ) -> str:
-        """Steps of one client at the protocol's batch size."""
-        from bench.federated.pace import pace
-
-        return pace(data.train, ctx, [len(c.train) for c in self.divide(whole(), ctx.protocol).clients])
-
-    def admit(self, spec: str, node: type[Method]) -> None:
-        """A wrapper alone has nothing to wrap."""
-        from bench.federated.strategy import Wrapper
-
-        if issubclass(node, Wrapper):
-            raise UserError(f"`{spec}` wraps another method; write for instance `method=fedavg+{spec}`.")
-
-    def facts(self, dataset: Dataset, root: Path) -> dict[str, str]:
-        """Clients, images and leaks of every partition and split, at partition seed 0; no image is read."""
-        if not hasattr(dataset, "index"):
-            return {}
-        samples = dataset.index(root)  # pyright: ignore[reportAttributeAccessIssue]
-        found = {}
-        for scheme in self.presets:
-            for split in Split:
-                p = self.base("clean", "", {"partition": scheme, "split": split})
-                parts = self.divide(samples, p)
-                train, test = (
-                    sum(len(getattr(c, part)) for c in parts.clients) for part in ("train", "test")
-                )
-                leaks = f", {parts.leaks(samples.groups)} test images whose lesion is in train"
-                found[f"partition={scheme} split={split}"] = (
-                    f"{len(parts.clients)} clients, {train} train, {test} test{leaks}"
-                )
-        return found
 
     def read_predictions(self, folder: Path, data: FederatedData) -> Answers:
         """Labels from `predictions.csv`, one line a test image."""

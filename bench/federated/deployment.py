@@ -4,7 +4,12 @@ On one machine `deployment_grid(shards, clients, folder)` starts all of it on th
 several machines every hospital keeps its own data folder (`images.npy`, `labels.npy`, `shard.json`) and only
 weights travel. All machines install the same version of this package and activate its environment.
 
-On the server, a SuperLink whose port the hospitals and the researcher can reach:
+The folders of a task's partition are written, on the researcher's machine, by
+
+    python -m bench.federated.hospitals out=DIR task=federated_ham10k data_root=...
+
+and each is copied to its hospital. On the server, a SuperLink whose port the hospitals and the researcher
+can reach:
 
     flower-superlink --isolation process --host 0.0.0.0 --port 8000 \
         --ssl-ca-certfile ca.crt --ssl-certfile server.pem --ssl-keyfile server.key \
@@ -16,9 +21,11 @@ At each of the K hospitals, counted from 0 (here the third of ten), one SuperNod
     flower-supernode --superlink server.example.org:8000 --root-certificates ca.crt \
         --node-config "partition-id=2 num-partitions=10 data-root='/data/client_002'"
 
-On the researcher's machine the run is given the address, the CA certificate and the secret:
+On the researcher's machine the run is given the address, the CA certificate and the secret, and the same
+task, data and protocol that the folders were written with (it holds the clients' test images and checks the
+rest):
 
-    superlink=server.example.org:8000,ca=ca.crt,secret=secret
+    bench run task=... method=... grid=deployment superlink=server.example.org:8000,ca=ca.crt,secret=secret
 
 Hospitals and researcher only call out, to one port. `superlink=` is `host:port`, then `,ca=FILE` for a CA
 of one's own (without it the system's are trusted), `,secret=FILE` (any file of random bytes, the same as the

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections import deque
@@ -27,7 +28,7 @@ from bench.federated.flower import (
 )
 from bench.federated.proxy import refusal
 
-ORPHAN_S = 2.0  # how often an idle worker looks whether its parent is still there
+ORPHAN_S = 2.0  # how often a worker looks whether its parent is still there
 
 
 class WorkerGrid(Grid):
@@ -144,7 +145,8 @@ class _Worker:
     def _start(self) -> None:
         context, app, clients = self._make
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, app, clients), daemon=True)
+        args = (theirs, app, clients, os.getpid())
+        self._process = context.Process(target=_serve, args=args, daemon=True)
         self._process.start()
         theirs.close()
 
@@ -180,25 +182,31 @@ class _Worker:
         self.pipe.close()
 
 
-def _serve(pipe: Connection, app: Callable[[], ClientApp], clients: int) -> None:
-    """A worker's life: message in, reply out, until the pipe closes."""
+def _serve(pipe: Connection, app: Callable[[], ClientApp], clients: int, parent: int) -> None:
+    """A worker's life: message in, reply out, until the pipe closes or the parent is gone."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    parent = os.getppid()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(1)
     client_app = app()
     while True:
-        # A forked worker holds the parent's end too and would never see it close: look whether the parent
-        # lives.
-        while not pipe.poll(ORPHAN_S):
-            if os.getppid() != parent:
-                return
         try:
             message = pipe.recv()
         except EOFError:
             return
         pipe.send(_handle(client_app, message, clients))
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent.
+
+    A forked worker holds the parent's end of the pipe too: it never sees it close, and a reply that fills the
+    pipe would block for ever.
+    """
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_S)
+    os._exit(1)
 
 
 def _handle(app: ClientApp, message: Message, clients: int) -> Message:
@@ -212,7 +220,10 @@ def _handle(app: ClientApp, message: Message, clients: int) -> Message:
         run_config={},
     )
     try:
-        return app(message, context)
+        reply = app(message, context)
+        if not isinstance(reply, Message):
+            raise TypeError(f"the client answered with {type(reply).__name__} instead of a message")
+        return reply
     except Exception:
         return refusal(message, traceback.format_exc(), ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 

@@ -24,6 +24,7 @@ from bench.federated.flower import (
 
 PAUSE_S = 0.5  # asking again after this long without sending anything is waiting
 PATIENCE = 3  # such questions in a row before the wait is ended
+IDLE_S = 30.0  # sleep between questions of any rhythm before the wait is ended
 
 
 class CanonicalGrid(Grid):
@@ -43,7 +44,9 @@ class CanonicalGrid(Grid):
         self.timeout = timeout
         self._outbox: dict[str, Message] = {}
         self._asked = 0.0
+        self._worked = 0.0
         self._waited = 0
+        self._idle = 0.0
         self._nodes = self._meet(shards)
 
     def _meet(self, shards: Sequence[str]) -> list[int]:
@@ -79,11 +82,13 @@ class CanonicalGrid(Grid):
         Raises:
             RunFailed: A strategy keeps asking for nodes that will never come.
         """
-        now = time.monotonic()
-        if now - self._asked > PAUSE_S and self._asked:
-            self._waited += 1
-        self._asked = now
-        if self._waited > PATIENCE:
+        now, worked = time.monotonic(), time.thread_time()
+        if self._asked:
+            gap = now - self._asked
+            self._waited += gap > PAUSE_S
+            self._idle += gap - (worked - self._worked)  # a strategy that computes is not waiting
+        self._asked, self._worked = now, worked
+        if self._waited > PATIENCE or self._idle > IDLE_S:
             raise RunFailed(
                 f"The strategy waits for more clients than the {len(self._nodes)} there are; "
                 "lower its `min_available_nodes` or `min_train_nodes`, or raise `protocol.clients`."
@@ -92,7 +97,7 @@ class CanonicalGrid(Grid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """One reply for each message, in the order of nodes; a missing one is an error."""
-        self._asked, self._waited = 0.0, 0
+        self._asked, self._waited, self._idle = 0.0, 0, 0.0
         asked = sorted(messages, key=lambda message: message.metadata.dst_node_id)
         outgoing = []
         for place, message in enumerate(asked):

@@ -42,12 +42,12 @@ def _fault(reply: Message, like: Shapes) -> str:
     bad = [k for k, v in metrics.items() if isinstance(v, float) and not math.isfinite(v)]
     if bad:
         return f"sent `{bad[0]}` that is not finite"
-    for name, (shape, _) in like.items():
+    for name, (shape, dtype) in like.items():
         value = arrays[name].numpy()
         if value.shape != shape:
             return f"sent array `{name}` of shape {value.shape} instead of {shape}"
-        if not np.issubdtype(value.dtype, np.number):
-            return f"sent array `{name}` of dtype {value.dtype}"
+        if str(value.dtype) != dtype:
+            return f"sent array `{name}` of dtype {value.dtype} instead of {dtype}"
         if not np.isfinite(value).all():
             return f"sent array `{name}` that is not finite"
     return ""

@@ -26,10 +26,11 @@ def state_of(strategy: Any) -> dict[str, Any] | None:
     """What a strategy remembers: its own `state_dict`, else its attributes.
 
     Returns:
-        None where an attribute that changes between rounds cannot be held: such a run cannot be resumed.
+        None where its `state_dict` gives None or an attribute cannot be held: such a run cannot be resumed.
     """
     if hasattr(strategy, "state_dict"):
-        return {"own": strategy.state_dict()}
+        own = strategy.state_dict()
+        return None if own is None else {"own": own}
     found = {}
     for name, value in vars(strategy).items():
         try:

@@ -224,13 +224,12 @@ def updates_of(replies: Iterable[Message]) -> list[Update]:
     for reply in replies:
         if reply.has_error():
             continue
-        metrics = {
-            k: v for k, v in reply.content.metric_records["metrics"].items() if not isinstance(v, list)
-        }
+        records = reply.content.metric_records.values()
+        metrics = {k: v for record in records for k, v in record.items() if not isinstance(v, list)}
         found.append(
             Update(
                 client=reply.metadata.src_node_id - 1,
-                arrays=to_arrays(reply.content.array_records["arrays"]),
+                arrays=to_arrays(next(iter(reply.content.array_records.values()))),
                 examples=int(metrics[EXAMPLES]),
                 metrics=metrics,
             )

@@ -18,8 +18,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.vgg import cfgs, make_layers
 
 from bench import registry
 from bench.errors import UserError, suggest
@@ -83,6 +81,8 @@ class VGG11(nn.Module):
 
     def __init__(self, channels: int, classes: int):
         super().__init__()
+        from torchvision.models.vgg import cfgs, make_layers  # a second of import that LeNet does not need
+
         self.features = make_layers(cfgs["A"])
         self.classifier = nn.Linear(512, classes)
         if channels != 3:
@@ -150,6 +150,8 @@ def build_classifier(name: str, channels: int, classes: int, size: tuple[int, in
         return LeNet(channels, classes, size)
     if model is Model.vgg11:
         return VGG11(channels, classes)
+    from torchvision import models
+
     build = models.densenet121 if model is Model.densenet121 else models.mobilenet_v2
     net = build(weights=None, num_classes=classes)
     if channels != 3:
@@ -218,6 +220,8 @@ def is_official(path: Path) -> bool:
 
 def _urls(name: str) -> Iterator[str]:
     if name in list(Model) and name != Model.lenet:
+        from torchvision import models
+
         for weights in models.get_model_weights(name):
             if weights.name.startswith("IMAGENET1K"):
                 yield weights.url

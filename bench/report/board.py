@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.axes import said
 from bench.report.blocks import Block
@@ -23,8 +23,7 @@ VARIANTS = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A metric of one row. Spread over units and spread over seeds stand apart and never enter one interval.
 
     Args:
@@ -84,20 +83,21 @@ class Row:
         first = found[0]
         if len(found) == 1:
             return Cell(first["value"], first.get("ci_low"), first.get("ci_high"), None, first["n"], 1)
+        count = len(found)
         values = [entry["value"] for entry in found]
         lows = [entry.get("ci_low") for entry in found]
         highs = [entry.get("ci_high") for entry in found]
         bounded = None not in lows and None not in highs
-        mean = _mean(values)
-        std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
-        half = _t_quantile(len(values) - 1) * std / math.sqrt(len(values))
+        mean = math.fsum(values) / count
+        std = math.sqrt(math.fsum([(v - mean) ** 2 for v in values]) / (count - 1))
+        half = _t_quantile(count - 1) * std / math.sqrt(count)
         return Cell(
             value=mean,
-            low=_mean(lows) if bounded else None,
-            high=_mean(highs) if bounded else None,
+            low=math.fsum(lows) / count if bounded else None,
+            high=math.fsum(highs) / count if bounded else None,
             std=std,
             n=first["n"],
-            seeds=len(found),
+            seeds=count,
             seed_low=mean - half,
             seed_high=mean + half,
         )
@@ -180,11 +180,7 @@ class Section:
             if self.deviations
             else "The task's full protocol, without deviation."
         )
-        if not self.leaks:
-            return [told]
-        if self.unit == "client":  # a client always stands in both splits; its images must not
-            return [told, f"Leak: {self.leaks} test images show what some client also trained on."]
-        return [told, f"Leak: {self.leaks} {self.unit}s stand in the test split and in another one."]
+        return [told, f"Leak: {leak(self.leaks, self.unit)}"] if self.leaks else [told]
 
     @property
     def intervals(self) -> str:
@@ -205,10 +201,6 @@ class Board:
     primary: str
     sections: tuple[Section, ...] = ()
     blocks: tuple[Block, ...] = field(default=())
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 @functools.cache
@@ -234,3 +226,10 @@ def ranked(rows: Sequence[Row], metric: str) -> tuple[Row, ...]:
         tied = bool(out) and having[place - 2][0] == value
         out.append(replace(row, rank=out[-1].rank if tied else place))
     return (*out, *lacking)
+
+
+def leak(count: int, unit: str) -> str:
+    """What the leak count of a record means, in a sentence."""
+    if unit == "client":  # a client always stands in both splits; its images must not
+        return f"{count} test images show what some client also trained on."
+    return f"{count} {unit}s stand in the test split and in another one."

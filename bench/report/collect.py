@@ -129,6 +129,8 @@ def _parse(text: bytes) -> dict:
         for name, kind in needed.items():
             if not isinstance(holder.get(name), kind):
                 raise ValueError(f"`{part}.{name}` is missing or of the wrong type".replace("`.", "`"))
+    if not isinstance(record["task"].get("setting", {}), dict):
+        raise ValueError("`task.setting` is no mapping")
     if record["status"] == "done":
         if record["data"]["variant"] not in VARIANTS:
             raise ValueError("`data.variant` is none of real, phantom, custom")

@@ -69,7 +69,7 @@ def cell_text(cell: Cell, full: bool) -> str:
     """The value alone, or with `full` its spread over seeds and, on a second line, its interval."""
     text = number(cell.value)
     if full and cell.std is not None:
-        text += f" ± {number(cell.std)}"
+        text += f" ± {number(cell.std, 0 if abs(cell.value or 0) >= LARGE else 3)}"
     return f"{text}\n{bounds(cell.low, cell.high)}" if full and cell.low is not None else text
 
 

@@ -108,7 +108,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def facts(task: Any, name: str) -> dict[str, str]:
-    """What the task tells of its splits, from data that is here already: prepared, else a phantom written before."""
+    """What the task tells of its splits, from data that is here: prepared, else a phantom."""
     from bench.data import dataset_named, prepared_root, written_phantom
 
     dataset = dataset_named(name)
