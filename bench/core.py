@@ -74,7 +74,12 @@ class Protocol:
         max_steps: Optimiser steps in all; None for no limit below `epochs`.
         max_val: Validation samples looked at, spread evenly; None for all.
         max_test: Test samples scored, spread evenly; None for all.
+
+    Fields named in `later` were added after rows had been committed: at None they mean what was done before,
+    and leave the hash as it was.
     """
+
+    later: ClassVar[tuple[str, ...]] = ()
 
     precision: str = "32-true"
     max_steps: int | None = None

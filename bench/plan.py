@@ -50,6 +50,7 @@ class Plan:
     def protocol_hash(self) -> str:
         """SHA-256 over task, profile and every protocol field; a file named by one counts by content."""
         values = plain(self.protocol)
+        values = {k: v for k, v in values.items() if v is not None or k not in self.protocol.later}
         for name, value in values.items():
             path, class_name = split_path(value) if isinstance(value, str) else (None, "")
             if path is not None and path.is_file():

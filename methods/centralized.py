@@ -48,10 +48,10 @@ class Centralized(FederatedMethod):
     def fit(self, train: Any, val: Any, ctx: Context) -> None:
         """One pass over the union a round, until the steps of the federation are used up."""
         p, clients = ctx.protocol, len(train)
-        mean = sum(steps_of(len(c), p.batch_size, p.local_epochs) for c in train.clients) / clients
+        mean = sum(steps_of(len(c), p) for c in train.clients) / clients
         steps = p.rounds * drawn_of(p, clients) * mean
         merged = train.merged()
-        passes = max(1, round(steps / steps_of(len(merged.clients[0]), p.batch_size, p.local_epochs)))
+        passes = max(1, round(steps / steps_of(len(merged.clients[0]), p)))
         ctx.log(f"{passes} passes over {len(merged.clients[0])} images for {math.ceil(steps)} steps")
         outcome = federate(self.strategy, merged, ctx, rounds=passes)
         outcome.served = dict.fromkeys(range(clients), outcome.served[0])

@@ -125,4 +125,4 @@ class FederatedCIFAR10(FederatedTask):
         Scheme.balanced: {"participation": 0.3},
         Scheme.uneven: {"participation": 1.0, "local_epochs": 2, "lr": 0.01},
     }
-    smoke: ClassVar = {"rounds": 2, "evaluate_every": 2, "max_test": 200}
+    smoke: ClassVar = {"rounds": 2, "evaluate_every": 2, "max_local_steps": 1, "max_test": 200}

@@ -114,4 +114,4 @@ class FederatedFashionMNIST(FederatedTask):
         Scheme.balanced: {"participation": 0.3},
         Scheme.thousand: {"clients": 1000, "participation": 0.01, "batch_size": 30, "lr": 0.016},
     }
-    smoke: ClassVar = {"rounds": 2, "evaluate_every": 2, "max_test": 500}
+    smoke: ClassVar = {"rounds": 2, "evaluate_every": 2, "max_local_steps": 2, "max_test": 500}

@@ -140,9 +140,7 @@ class Engine:
         return Trial(federate(made.strategy, train, ctx), self.log, self.told)
 
 
-def sick(
-    monkeypatch: Any, fault: Callable[..., Any], when: Callable[[int, int, str], bool]
-) -> None:
+def sick(monkeypatch: Any, fault: Callable[..., Any], when: Callable[[int, int, str], bool]) -> None:
     """Make clients fail.
 
     Args:

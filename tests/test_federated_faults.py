@@ -236,8 +236,8 @@ def test_a_round_without_survivors_leaves_the_model_as_it_was(engine, monkeypatc
     sick(monkeypatch, raises, training(2, 0, 1, 2))
     run = engine(made, train, rounds=3)
     assert run.outcome.facts["failed_replies"] == 3
-    told = "round 2: no usable reply, the model stays as it was (client 2: ValueError: no disk left at the clinic)"
-    assert told in run.log
+    why = "client 2: ValueError: no disk left at the clinic"
+    assert f"round 2: no usable reply, the model stays as it was ({why})" in run.log
     if method == "fedavg":
         same(run.model, by_hand(train, [(0, 1, 2), (), (0, 1, 2)]))
     if method == "hc":
@@ -249,7 +249,9 @@ def test_no_survivor_in_any_round_is_one_sentence(engine, monkeypatch):
     sick(monkeypatch, raises, lambda *_: True)
     with pytest.raises(RunFailed) as caught:
         engine("fedavg", clients(*SIZES))
-    sentence = "No client returned a usable update in 2 rounds: client 2: ValueError: no disk left at the clinic."
+    sentence = (
+        "No client returned a usable update in 2 rounds: client 2: ValueError: no disk left at the clinic."
+    )
     assert str(caught.value) == sentence
 
 
@@ -340,9 +342,8 @@ def test_batch_norm_takes_a_batch_of_one_image_by_its_running_statistics(engine,
     """MobileNetV2 at 8x8 pixels ends at 1x1: one image has no variance there."""
     train = clients(size, 8, channels=3)
     small = TrainSet(tuple(ClientImages(c.images[:, :, :8, :8].copy(), c.labels) for c in train.clients))
-    run = engine(
-        "fedavg", small, rounds=1, model="mobilenet_v2", mean=(0.5,) * 3, std=(0.25,) * 3, evaluate_every=9
-    )
+    normal = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    run = engine("fedavg", small, rounds=1, model="mobilenet_v2", lr=0.001, **normal)
     assert run.outcome.facts["failed_replies"] == 0
     assert all(np.isfinite(value).all() for value in run.model.values())
     own = run.outcome.trained[0]
@@ -387,7 +388,8 @@ class Restless(FedAvg):
 def test_a_strategy_that_waits_for_clients_who_do_not_exist_is_told_so(
     bench, fashion, tmp_path, monkeypatch, name
 ):
-    monkeypatch.setattr(proxy, "IDLE_S", 1.0)
+    if name == "Restless":
+        monkeypatch.setattr(proxy, "IDLE_S", 1.0)
     path = tmp_path / f"waiting_{name.lower()}.py"
     path.write_text(WAITING)
     start = time.monotonic()
@@ -404,7 +406,7 @@ def test_a_strategy_that_waits_for_clients_who_do_not_exist_is_told_so(
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_ida_withstands_a_poisoned_client_that_ruins_fedavg_and_mean(engine, fashion, seed):
-    """The claim of thesis 6.4: one client of ten that sends noise ruins an average, and hardly touches IDA."""
+    """The claim of thesis 6.4: one client of ten that sends noise ruins an average and hardly touches IDA."""
     import dataclasses
 
     task = registry.load("task", "federated_fashion_mnist").target()
@@ -413,16 +415,14 @@ def test_ida_withstands_a_poisoned_client_that_ruins_fedavg_and_mean(engine, fas
     )
     data = task.load(registry.load("dataset", "fashion_mnist").target().load(fashion), protocol)
     assert list(data.train.noisy.values()) == [1.0]
-    honest = TrainSet(data.train.clients)
-    settings = {"rounds": 8, "batch_size": 8, "lr": 0.1, "evaluate_every": 99}
+    settings = {"rounds": 10, "batch_size": 4, "lr": 0.1, "evaluate_every": 99}
 
-    def accuracy(method, train):
-        outcome = engine(method, train, seed=seed, **settings).outcome
-        found = outcome.predict(0, data.test.images)
-        return float((found == data.test.targets).mean())
+    def accuracy(method):
+        outcome = engine(method, data.train, seed=seed, **settings).outcome
+        return float((outcome.predict(0, data.test.images) == data.test.targets).mean())
 
-    poisoned = {name: accuracy(name, data.train) for name in ("ida", "fedavg", "mean")}
-    clean = accuracy("ida", honest)
-    print(f"accuracy with a poisoned client {poisoned}, without one {clean:.2f} (ida)")
-    assert poisoned["ida"] > poisoned["fedavg"] + 0.2, poisoned
-    assert poisoned["ida"] > poisoned["mean"] + 0.2, poisoned
+    found = {name: accuracy(name) for name in ("ida", "fedavg", "mean")}
+    print(f"accuracy with a poisoned client: {found}")
+    assert found["ida"] > 0.3, "ida itself learns; a guess is right in one of ten"
+    assert found["ida"] > found["fedavg"] + 0.15
+    assert found["ida"] > found["mean"] + 0.15

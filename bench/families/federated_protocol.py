@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from bench.core import Protocol
 from bench.errors import UserError
@@ -51,8 +52,11 @@ class FederatedProtocol(Protocol):
         target_accuracy: What `rounds_to_target` and `bytes_to_target` wait for.
         poisoned: Clients, drawn by the partition seed, that add noise to what they send.
         noise: Standard deviation of that noise.
+        max_local_steps: Steps of one client in one piece of local training at most; None for all.
         timeout_s: Seconds after which a client that has not answered counts as failed.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("max_local_steps",)
 
     partition: Scheme = Scheme.balanced
     clients: int = 10
@@ -75,6 +79,7 @@ class FederatedProtocol(Protocol):
     poisoned: int = 0
     noise: float = 1.0
     timeout_s: float = 3600.0
+    max_local_steps: int | None = None
 
     def __post_init__(self) -> None:
         least = {"clients": 1, "classes_per_client": 1, "rounds": 1, "local_epochs": 1, "batch_size": 1}
@@ -90,10 +95,9 @@ class FederatedProtocol(Protocol):
             raise UserError(
                 f"`protocol.participation` takes a share above 0 and up to 1, got {self.participation}."
             )
-        if self.clients_per_round is not None and self.clients_per_round < 1:
-            raise UserError(
-                f"`protocol.clients_per_round` takes a whole number from 1, got {self.clients_per_round}."
-            )
+        for name in ("clients_per_round", "max_local_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"`protocol.{name}` takes a whole number from 1, got {getattr(self, name)}.")
         if self.channels not in (1, 3) or any(len(v) != self.channels for v in (self.mean, self.std)):
             raise UserError(
                 f"`protocol.channels` takes 1 or 3 with as many values in `mean` and `std`, got "

@@ -127,12 +127,13 @@ def sgd(
     mu = float(config.get("proximal-mu", 0.0))  # pyright: ignore[reportArgumentType]
     optimizer = torch.optim.SGD(net.parameters(), lr=float(config["lr"]))  # pyright: ignore[reportArgumentType]
     anchor = [p.detach().clone() for p in net.parameters()] if mu else []
+    limit = int(config.get("max-local-steps", 0)) or None  # pyright: ignore[reportArgumentType]
     normed = has_batch_norm(net)
     steps, total = 0, 0.0
     net.train()
     for epoch in range(epochs):
         order = torch.randperm(len(shard), generator=seeding.generator(*seed, 0, epoch)).numpy()
-        total = 0.0
+        total, seen = 0.0, 0
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             x = prepared(shard.images[chosen], config).to(device)
@@ -149,7 +150,10 @@ def sgd(
                     p.grad.add_(p.detach() - before, alpha=mu)  # FedProx: mu/2 |w - w0|^2
             optimizer.step()
             total += float(loss.detach()) * len(chosen)
+            seen += len(chosen)
             steps += 1
+            if steps == limit:
+                return steps, total / seen
     return steps, total / max(1, len(shard))
 
 

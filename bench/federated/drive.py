@@ -170,7 +170,7 @@ class _Federation:
 
     def _steps(self, client: int, epochs: int) -> int:
         size = self.federation.examples[client] if 0 <= client < self.federation.clients else 0
-        return steps_of(size, self.recipe["batch-size"], epochs)
+        return steps_of(size, self.ctx.protocol, epochs)
 
     # ---- models of single clients
 

@@ -33,13 +33,13 @@ def pace(train: TrainSet, ctx: Context, sizes: Sequence[int]) -> str:
     positions = np.arange(STEPS * p.batch_size) % len(merged)
     shard = Shard(merged.images[positions], merged.labels[positions], "")
     arrays = initial_model(recipe, ctx)
-    config = ConfigRecord({**recipe, "server-round": 1, "local-epochs": 1})
+    config = ConfigRecord({**recipe, "server-round": 1, "local-epochs": 1, "max-local-steps": 0})
     train_locally(arrays, config, shard, 0)  # the first time also builds the network
     start = time.monotonic()
     train_locally(arrays, config, shard, 0)
     seconds = (time.monotonic() - start) / STEPS
     drawn = drawn_of(p, len(sizes))
-    each = sum(steps_of(size, p.batch_size, p.local_epochs) for size in sizes) / len(sizes)
+    each = sum(steps_of(size, p) for size in sizes) / len(sizes)
     total = min(p.max_steps or math.inf, p.rounds * drawn * each) / min(drawn, cores())
     return (
         f"{seconds:.2f} s a step of {p.batch_size} images; "

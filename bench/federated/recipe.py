@@ -33,6 +33,7 @@ def recipe_of(ctx: Context) -> dict[str, Any]:
         "lr": float(p.lr),
         "batch-size": p.batch_size,
         "local-epochs": p.local_epochs,
+        "max-local-steps": p.max_local_steps or 0,
         "precision": p.precision,
         "device": str(ctx.fabric.device),
         "seed": ctx.seed,
@@ -69,6 +70,7 @@ def drawn_of(protocol: Any, clients: int) -> int:
     return drawn
 
 
-def steps_of(examples: int, batch_size: int, epochs: int) -> int:
-    """Optimiser steps of local epochs; the last batch of an epoch may be smaller."""
-    return math.ceil(examples / batch_size) * epochs
+def steps_of(examples: int, protocol: Any, epochs: int | None = None) -> int:
+    """Optimiser steps of local epochs, the protocol's unless given; an epoch's last batch may be smaller."""
+    steps = math.ceil(examples / protocol.batch_size) * (protocol.local_epochs if epochs is None else epochs)
+    return min(steps, protocol.max_local_steps or steps)

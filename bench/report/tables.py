@@ -84,6 +84,9 @@ def _grid(grid: Grid) -> Iterator[RenderableType]:
         yield Text(one_line(note), style="dim")
 
 
+COUNTED = ("count", "bytes", "steps", "rounds")  # units of whole numbers
+
+
 class Fitted:
     """A grid as a terminal shows it: split over several tables, with its keys repeated, where it is too wide.
 
@@ -189,7 +192,9 @@ def _metrics(record: Mapping[str, Any]) -> Fitted:
         held = dict(metric.get("intervals") or {})
         held.setdefault(unit, (metric.get("ci_low"), metric.get("ci_high")))
         spans = (bounds(*held.get(kind, (None, None))) for kind in kinds)
-        lines.append((name, number(metric["value"]), *spans, str(metric["n"])))
+        whole = metric["unit"] in COUNTED and metric["value"] is not None
+        value = f"{metric['value']:,.0f}" if whole else number(metric["value"])
+        lines.append((name, value, *spans, str(metric["n"])))
     headers = ("metric", "value", *(f"95 % over {kind}s" for kind in kinds), "n")
     return Fitted(Grid("", (), headers, tuple(lines)))
 
@@ -203,7 +208,8 @@ def _classes(record: Mapping[str, Any]) -> Fitted | None:
     lines = []
     for metric, entry in metrics.items():
         held = entry.get("per_class") or {}
-        lines.append((metric, *(number(held[n]["value"]) if n in held else "" for n in names)))
+        if held:
+            lines.append((metric, *(number(held[n]["value"]) if n in held else "" for n in names)))
     return Fitted(Grid("", (), ("metric", *names), tuple(lines)))
 
 

@@ -56,7 +56,7 @@ def _list(as_json: bool) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     for row in rows:
-        print(f"{row['name']:<12} {row['found'] or 'not prepared':<40} {row['title']}")
+        print(f"{row['name']:<13} {row['found'] or 'not prepared':<40} {row['title']}")
     return 0
 
 
@@ -99,7 +99,7 @@ def _prepare(name: str, root: Path | None) -> dict[str, str]:
         raise UserError(f"`{root}` holds a phantom; `bench data prepare` takes the real `{name}`.")
     counts = dataset.load(root, Progress()).counts()
     register(name, root)
-    return {"prepared": str(root.resolve()), "scans": ", ".join(f"{v} {k}" for k, v in counts.items())}
+    return {"prepared": str(root.resolve()), "samples": ", ".join(f"{v} {k}" for k, v in counts.items())}
 
 
 def _download(name: str, target: Path) -> Path:

@@ -54,7 +54,9 @@ def run(as_json: bool) -> int:
     for extra, found in facts["extras"].items():
         print(f"extra       {extra:<7} {'installed' if found else pip_line(extra)}")
     for name, where in facts["data"].items():
-        print(f"data        {name:<9} {where}")
+        print(f"data        {name:<13} {where}")
+    for name, where in facts["weights"].items():
+        print(f"weights     {name:<13} {where}")
     return 0
 
 
@@ -89,7 +91,22 @@ def examine() -> dict[str, Any]:
         "missing_packages": [name for name in CORE if name not in packages],
         "extras": {extra: all(map(importable, modules)) for extra, modules in EXTRAS.items()},
         "data": data,
+        "weights": _weights(),
     }
+
+
+def _weights() -> dict[str, str]:
+    """ImageNet weights of the classifiers that start from them: where they are, or how to get them."""
+    from bench.nn.classifiers import Model, find_pretrained, is_official, pretrained_hint
+
+    found = {}
+    for name in (Model.mobilenet_v2, Model.densenet121):
+        path = find_pretrained(name)
+        if path is None:
+            found[str(name)] = pretrained_hint(name)
+        else:
+            found[str(name)] = f"{path}" if is_official(path) else f"{path} is not torchvision's file"
+    return found
 
 
 def _memory_gib() -> float | None:
