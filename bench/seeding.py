@@ -46,3 +46,11 @@ def generator(*parts: int) -> torch.Generator:
     """A generator that is a function of `parts` alone, such as (seed, epoch)."""
     mixed = int(np.random.SeedSequence([p % 2**32 for p in parts]).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(mixed % 2**63)
+
+
+def seed_round(seed: int, number: int) -> None:
+    """Seed every global generator for one round of a federation; Flower's own sampling uses Python's."""
+    mixed = generator(seed, number).initial_seed()
+    random.seed(mixed)
+    np.random.seed(mixed % 2**32)
+    torch.manual_seed(mixed)

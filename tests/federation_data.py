@@ -101,6 +101,7 @@ class Engine:
         self.folder = folder
         self.log: list[str] = []
         self.told: list[str] = []
+        self.probe: Callable[..., None] = lambda *looked: None
         self._numbers = itertools.count()
 
     def __call__(
@@ -134,6 +135,7 @@ class Engine:
             progress=Progress(),
             log=self.log.append,
             curve=curves,
+            probe=self.probe,
             tell=self.told.append,
         )
         seeding.seed_everything(seed)

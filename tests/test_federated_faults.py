@@ -206,6 +206,30 @@ def test_a_client_that_does_not_answer_in_time(engine, monkeypatch):
     assert "client 1: no reply within 5 s" in run.log
 
 
+def test_a_worker_that_died_between_rounds_costs_nothing(engine):
+    import psutil
+
+    def kill_workers(row, model_of):
+        for process in psutil.Process().children():
+            process.kill()
+            process.wait()
+
+    engine.probe = kill_workers
+    train = clients(*SIZES)
+    run = engine("fedavg", train)
+    assert run.outcome.facts["failed_replies"] == 0
+    same(run.model, by_hand(train, [(0, 1, 2)] * 2))
+
+
+def test_a_client_that_cannot_read_its_data_is_named_before_the_first_round(engine, monkeypatch):
+    def broken(folder):
+        raise OSError(f"cannot read {folder.name}")
+
+    monkeypatch.setattr("bench.federated.client.read_shard", broken)
+    with pytest.raises(RunFailed, match=r"could not say who it is: OSError: cannot read client_000\.$"):
+        engine("fedavg", clients(*SIZES))
+
+
 @pytest.mark.parametrize("method", ["fedavg", "mean", "ida", "intrac", "fedprox"])
 def test_one_survivor_is_the_model(engine, monkeypatch, method):
     sick(monkeypatch, raises, training(1, 0, 2))

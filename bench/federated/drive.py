@@ -7,12 +7,10 @@ round, partition id): nothing depends on where or in which order clients compute
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import torch
 
 from bench import seeding
 from bench.core import Context
@@ -28,6 +26,7 @@ from bench.federated.recipe import drawn_of, initial_model, recipe_of, steps_of
 from bench.federated.screen import arrays_of, size_of, steps_in, usable
 from bench.federated.strategy import Federation
 
+COUNTS = ("round", "steps", "bytes_up", "bytes_down", "failed_replies")  # columns of the curves
 _MODELS = 64  # clients whose models are asked for at once
 
 
@@ -87,7 +86,7 @@ class _Federation:
         )
         self.arrays = initial
         self.like = {name: (tuple(value.shape), value.dtype) for name, value in initial.items()}
-        self.at = {"round": 0, "steps": 0, "bytes_up": 0, "bytes_down": 0, "failed_replies": 0, "updates": 0}
+        self.at = dict.fromkeys((*COUNTS, "updates", "watched"), 0)
         self.loss = float("nan")
         self.why = "no client was drawn"
         self.personal: dict[int, ArrayRecord] = {}
@@ -119,7 +118,7 @@ class _Federation:
 
     def _round(self, number: int) -> bool:
         """One round; False where the step budget has no room for it."""
-        seed_round(self.ctx.seed, number)
+        seeding.seed_round(self.ctx.seed, number)
         config = self._config(number, "train")
         messages = list(self.strategy.configure_train(number, self.arrays, config, self.grid))
         budget = self.ctx.protocol.max_steps
@@ -202,9 +201,13 @@ class _Federation:
 
     def _watch(self) -> None:
         """Let the engine look at the present models; it tells the method nothing."""
-        if self.personal_epochs:
+        seen = self.at["watched"] == self.at["round"]  # training may end right after a point of the curves
+        if self.personal_epochs and not (seen and self.personal):
             self.personal = self._each("personalise", self.personal_epochs)
-        row: dict[str, float | int] = {k: v for k, v in self.at.items() if k != "updates"}
+        if seen:
+            return
+        self.at["watched"] = self.at["round"]
+        row: dict[str, float | int] = {name: self.at[name] for name in COUNTS}
         row["steps"] += self.personal_steps
         if not np.isnan(self.loss):
             row["train_loss"] = self.loss
@@ -255,7 +258,7 @@ class _Federation:
             f"`{type(self.strategy).__name__}` overrides `start`: it runs its own rounds and cannot be "
             f"resumed."
         )
-        seed_round(self.ctx.seed, 1)
+        seeding.seed_round(self.ctx.seed, 1)
         watched = _Counted(self.grid, self)
         result = self.strategy.start(
             watched,
@@ -286,11 +289,3 @@ class _Counted(SubGrid):
         if asked and all(m.metadata.message_type == MessageType.TRAIN for m in asked):
             return self.run_.send(asked)
         return self.inner.send_and_receive(asked, timeout=timeout)
-
-
-def seed_round(seed: int, number: int) -> None:
-    """Seed what a strategy may draw from: Flower's own sampling uses Python's global generator."""
-    mixed = seeding.generator(seed, number).initial_seed()
-    random.seed(mixed)
-    np.random.seed(mixed % 2**32)
-    torch.manual_seed(mixed)

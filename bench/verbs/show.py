@@ -143,19 +143,29 @@ def _method(spec: str) -> dict[str, Any]:
     task_name = task_of(family_of(found.target))
     node = method_node(found, load("task", task_name).target())
     own = getattr(node, "card", None)
-    hints = get_type_hints(node)
-    fields = {}
-    for f in dataclasses.fields(node):
-        kind = getattr(hints[f.name], "__name__", str(hints[f.name]))
-        fields[f"method.{f.name}"] = f"{kind} = {plain(getattr(node(), f.name))}"
     return {
         "name": found.name,
         **(_card_facts("method", own) if own else {"kind": "method", "family": node.family}),
         "source": found.source,
-        "fields": fields,
+        "fields": fields(node, "method"),
         "official": plain(dict(node.official)),
         "parameters": _parameters(node, task_name),
     }
+
+
+def fields(node: type, prefix: str) -> dict[str, str]:
+    """`method.<field>` or `method.<part>.<field>` -> type and default."""
+    from bench.plan import plain
+
+    hints, found = get_type_hints(node), {}
+    for f in dataclasses.fields(node):
+        name = f"{prefix}.{f.name}"
+        if dataclasses.is_dataclass(hints[f.name]):
+            found |= fields(hints[f.name], name)
+            continue
+        kind = getattr(hints[f.name], "__name__", str(hints[f.name]))
+        found[name] = f"{kind} = {plain(getattr(node(), f.name))}"
+    return found
 
 
 def _parameters(node: Any, task_name: str) -> str:

@@ -138,3 +138,19 @@ def test_show_tells_partitions_presets_and_leaks(metadata, bench, tmp_path, monk
     assert "34 clients, 1904 train, 476 test, 173 test images whose lesion is in train" in told
     assert "protocol with partition=ida" in told
     assert "densenet121" in told
+
+
+def test_a_field_added_later_leaves_the_hash_of_older_rows_as_it_was():
+    from bench.files import digest
+    from bench.plan import Plan, plain
+
+    one = task("federated_fashion_mnist")
+    p = one.base("clean", "", {})
+
+    def hashed(protocol) -> str:
+        return Plan("", "t", one, protocol, (), "clean", "", "", None, 0, "cpu", False, Path()).protocol_hash
+
+    before = {k: v for k, v in plain(p).items() if k != "max_local_steps"}
+    assert hashed(p) == digest({"task": "t", "profile": "clean", "protocol": before})
+    assert hashed(dataclasses.replace(p, max_local_steps=3)) != hashed(p)
+    assert hashed(dataclasses.replace(p, max_test=3)) != hashed(p)
