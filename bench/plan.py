@@ -66,7 +66,7 @@ class Plan:
 
     def file_sha256(self) -> str | None:
         """SHA-256 of the method's file."""
-        return self.found.sha256() if self.found else None
+        return self.found.sha256(self.method_name.split("+")) if self.found else None
 
     def config(self) -> dict[str, Any]:
         """The method's fields, as a record shows them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,11 @@ class Resolved:
     file: Path
     parts: tuple[Resolved, ...] = ()
 
-    def sha256(self) -> str | None:
-        """SHA-256 of the file, or over those of the parts."""
+    def sha256(self, order: Sequence[str] = ()) -> str | None:
+        """SHA-256 of the file, or over those of the parts in the order of their names given."""
         if self.parts:
-            return digest([part.sha256() for part in self.parts])
+            parts = sorted(self.parts, key=lambda p: order.index(p.name) if p.name in order else len(order))
+            return digest([part.sha256() for part in parts])
         return sha256_file(self.file) if self.file.is_file() else None
 
 
@@ -131,13 +133,21 @@ def split_parts(spec: str) -> list[str]:
     Raises:
         UserError: A part is empty.
     """
-    path, _ = split_path(spec)
-    if "+" not in spec or (path is not None and path.is_file()):
+    words, rest = [], spec.split("+")
+    while rest:
+        count = next((n for n in range(len(rest), 1, -1) if _is_file("+".join(rest[:n]))), 1)
+        words.append("+".join(rest[:count]).strip())
+        rest = rest[count:]
+    if len(words) == 1:
         return [spec]
-    words = [word.strip() for word in spec.split("+")]
     if not all(words):
         raise UserError(f"`{spec}` has an empty part; join methods by single `+`, such as `fedavg+hc`.")
     return words
+
+
+def _is_file(spec: str) -> bool:
+    path, class_name = split_path(spec)
+    return path is not None and "+" not in class_name and path.is_file()
 
 
 def split_path(spec: str) -> tuple[Path | None, str]:

@@ -261,7 +261,7 @@ def _config_yaml(plan: Plan, record: Record) -> str:
                 "data": record.data.variant,
                 "profile": plan.profile,
                 "seed": plan.seed,
-                "protocol": plain(plan.protocol),
+                "protocol": plain(plan.protocol, shared=True),
                 "method_config": plan.config(),
             }
         )

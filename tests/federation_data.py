@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from conftest import Answer, only_record
 
 from bench import registry, seeding
 from bench.checkpoint import Checkpoint
@@ -17,10 +20,13 @@ from bench.curves import Curves
 from bench.device import make_fabric
 from bench.families.federated_protocol import FederatedProtocol
 from bench.federated import client as client_module
-from bench.federated.client import partition_of
+from bench.federated.client import partition_of, train_locally
 from bench.federated.data import ClientImages, TrainSet
 from bench.federated.drive import federate
+from bench.federated.flower import Array, ArrayRecord, ConfigRecord
 from bench.federated.outcome import Outcome
+from bench.federated.recipe import initial_model, recipe_of
+from bench.federated.shards import Shard
 from bench.federated.strategy import FederatedMethod
 from bench.progress import Progress
 
@@ -165,3 +171,53 @@ def sick(monkeypatch: Any, fault: Callable[..., Any], when: Callable[[int, int, 
         return call
 
     monkeypatch.setattr("bench.federated.client.client_app", make)
+
+
+def by_hand(train: TrainSet, alive: Sequence[Sequence[int]], seed: int = 0) -> dict[str, np.ndarray]:
+    """FedAvg from the formula: rounds in which the clients of `alive[round - 1]` answer."""
+    protocol = FederatedProtocol(batch_size=4, lr=0.1, image_size=(SIDE, SIDE), clients=len(train))
+    ctx = SimpleNamespace(
+        protocol=protocol, in_channels=1, num_classes=CLASSES, seed=seed, fabric=SimpleNamespace(device="cpu")
+    )
+    recipe = recipe_of(ctx)  # pyright: ignore[reportArgumentType]
+    model = initial_model(recipe, ctx)  # pyright: ignore[reportArgumentType]
+    for number, who in enumerate(alive, 1):
+        config = ConfigRecord({**recipe, "server-round": number, "purpose": "train"})
+        total = sum(len(train.clients[c]) for c in who)
+        mean = {name: np.zeros(value.shape) for name, value in model.items()}
+        for c in who:
+            shard = Shard(train.clients[c].images, train.clients[c].labels, "")
+            arrays, _ = train_locally(model, config, shard, c)
+            for name, value in arrays.items():
+                mean[name] += len(train.clients[c]) / total * value.numpy()
+        if who:
+            model = ArrayRecord({name: Array(value.astype(np.float32)) for name, value in mean.items()})
+    return {name: value.numpy() for name, value in model.items()}
+
+
+def same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    """Equal but for the rounding of another order of summation."""
+    assert list(ours) == list(theirs)
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def record(out: Path) -> dict[str, Any]:
+    """The one record below a folder of runs."""
+    return json.loads(only_record(Path(out)).read_text())
+
+
+def values(found: dict[str, Any]) -> dict[str, Any]:
+    """Metric name -> value."""
+    return {name: metric["value"] for name, metric in found["metrics"].items()}
+
+
+def refused(answer: Answer, *told: str) -> None:
+    """Exit code 2 and one sentence that says this."""
+    assert answer.code == 2, answer
+    assert answer.out == ""
+    line = answer.err.splitlines()[-1]
+    assert line.startswith("bench: ")
+    assert "Traceback" not in answer.err
+    for part in told:
+        assert part in line, line

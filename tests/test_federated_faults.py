@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 import numpy as np
 import pytest
-from federation_data import CLASSES, SIDE, Engine, clients, phantom, sick, words
+from federation_data import Engine, by_hand, clients, phantom, same, sick, words
 
 from bench import registry
 from bench.errors import RunFailed
-from bench.federated import proxy
-from bench.federated.client import train_locally
-from bench.federated.data import ClientImages, TrainSet
-from bench.federated.flower import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from bench.federated.recipe import initial_model, recipe_of
-from bench.federated.shards import Shard
+from bench.federated.flower import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 SIZES = (6, 9, 12)
 
@@ -138,38 +134,6 @@ FAULTS = {
 }
 
 
-def by_hand(train, alive, seed=0):
-    """FedAvg from the formula: rounds in which the clients of `alive[round - 1]` answer."""
-    from types import SimpleNamespace
-
-    from bench.families.federated_protocol import FederatedProtocol
-
-    protocol = FederatedProtocol(batch_size=4, lr=0.1, image_size=(SIDE, SIDE), clients=len(train))
-    ctx = SimpleNamespace(
-        protocol=protocol, in_channels=1, num_classes=CLASSES, seed=seed, fabric=SimpleNamespace(device="cpu")
-    )
-    recipe = recipe_of(ctx)  # pyright: ignore[reportArgumentType]
-    model = initial_model(recipe, ctx)  # pyright: ignore[reportArgumentType]
-    for number, who in enumerate(alive, 1):
-        config = ConfigRecord({**recipe, "server-round": number, "purpose": "train"})
-        total = sum(len(train.clients[c]) for c in who)
-        mean = {name: np.zeros(value.shape) for name, value in model.items()}
-        for c in who:
-            shard = Shard(train.clients[c].images, train.clients[c].labels, "")
-            arrays, _ = train_locally(model, config, shard, c)
-            for name, value in arrays.items():
-                mean[name] += len(train.clients[c]) / total * value.numpy()
-        if who:
-            model = ArrayRecord({name: Array(value.astype(np.float32)) for name, value in mean.items()})
-    return {name: value.numpy() for name, value in model.items()}
-
-
-def same(ours, theirs):
-    assert list(ours) == list(theirs)
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-7, err_msg=name)
-
-
 def test_the_oracle_agrees_on_a_healthy_federation(engine):
     train = clients(*SIZES)
     run = engine("fedavg", train)
@@ -212,7 +176,8 @@ def test_a_worker_that_died_between_rounds_costs_nothing(engine):
     def kill_workers(row, model_of):
         for process in psutil.Process().children():
             process.kill()
-            process.wait()
+            while process.status() != psutil.STATUS_ZOMBIE:  # collecting it is the grid's to do
+                time.sleep(0.01)
 
     engine.probe = kill_workers
     train = clients(*SIZES)
@@ -250,7 +215,7 @@ def test_a_round_without_survivors_leaves_the_model_as_it_was(engine, monkeypatc
 
     if method == "hc":
         parts = [(name, registry.load("method", name).target) for name in ("fedavg", "hc")]
-        made = composed(parts)()
+        made: Any = composed(parts)()
         made.hc.rounds = 1  # round 2, that of the clustering, fails and is made up for by round 3
     elif method == "fedadam":
         made = plain_strategy(FedAdam, "FedAdam")()
@@ -317,136 +282,3 @@ def test_failed_replies_stand_in_record_and_log(bench, fashion, tmp_path, monkey
     assert found["metrics"]["failed_replies"]["value"] == 1
     log = (record.parent / "log.txt").read_text()
     assert "client 0: the client's process died (exit code 3)" in log
-
-
-# ---- clients that hold next to nothing
-
-
-def of(*labels):
-    """Clients with these labels."""
-    whole = clients(sum(map(len, labels)), seed=3).clients[0].images
-    cuts = np.cumsum([0, *map(len, labels)])
-    return TrainSet(
-        tuple(
-            ClientImages(whole[a:b], np.array(own, np.int64))
-            for a, b, own in zip(cuts[:-1], cuts[1:], labels, strict=True)
-        )
-    )
-
-
-@pytest.mark.parametrize("method", ["fedavg", "ida", "intrac", "fedap", "local", "centralized"])
-def test_clients_with_one_class_and_with_one_sample(engine, method):
-    train = of([2, 2, 2, 2, 2], [1], [0, 1, 2, 0, 1, 2])
-    if method == "centralized":
-        train = train.merged()
-    run = engine(method, train)
-    assert run.outcome.facts["failed_replies"] == 0
-    assert all(np.isfinite(value).all() for value in run.model.values())
-    if method == "fedavg":
-        same(run.model, by_hand(train, [(0, 1, 2)] * 2))
-
-
-@pytest.mark.parametrize("method", ["fedavg", "mean", "ida", "intrac", "fedap", "local"])
-def test_a_client_without_training_samples(engine, method):
-    run = engine(method, of([0, 1, 2, 0], [], [0, 1, 2]))
-    assert run.outcome.facts["failed_replies"] == 0
-    assert all(np.isfinite(value).all() for value in run.model.values())
-    if method == "fedavg":  # it counts for nothing
-        same(run.model, by_hand(of([0, 1, 2, 0], [], [0, 1, 2]), [(0, 2)] * 2))
-
-
-def test_a_federation_of_clients_without_samples_leaves_the_model(engine):
-    run = engine("fedavg", of([], [0, 1], []), clients_per_round=1, rounds=6)
-    assert run.outcome.facts["train_steps"] < 6, "some round drew nobody with a sample"
-    assert all(np.isfinite(value).all() for value in run.model.values())
-
-
-@pytest.mark.parametrize("size", [1, 5], ids=["one image", "a last batch of one"])
-def test_batch_norm_takes_a_batch_of_one_image_by_its_running_statistics(engine, size):
-    """MobileNetV2 at 8x8 pixels ends at 1x1: one image has no variance there."""
-    train = clients(size, 8, channels=3)
-    small = TrainSet(tuple(ClientImages(c.images[:, :, :8, :8].copy(), c.labels) for c in train.clients))
-    normal = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-    run = engine("fedavg", small, rounds=1, model="mobilenet_v2", lr=0.001, **normal)
-    assert run.outcome.facts["failed_replies"] == 0
-    assert all(np.isfinite(value).all() for value in run.model.values())
-    own = run.outcome.trained[0]
-    seen = {name: value.numpy() for name, value in own.items() if name.endswith("num_batches_tracked")}
-    # The largest count is copied: two batches of the second client; then client 0 adds its own full batches.
-    assert {int(value) for value in seen.values()} == {2 + size // 4}
-
-
-# ---- nobody to ask
-
-
-def test_a_share_that_draws_nobody_is_refused(bench, fashion, tmp_path):
-    answer = bench("run", *words(fashion, tmp_path, method="fedavg", clients=4, participation=0.2))
-    assert answer.code == 2
-    assert answer.err.splitlines()[-1] == (
-        "bench: `protocol.participation=0.2` of 4 clients draws nobody; give at least 0.25."
-    )
-    assert not list(tmp_path.rglob("record.json"))
-
-
-WAITING = """
-import time
-from flwr.serverapp.strategy import FedAvg
-from flwr.serverapp.strategy.strategy_utils import sample_nodes
-
-
-class Patient(FedAvg):
-    def configure_train(self, server_round, arrays, config, grid):
-        sample_nodes(grid, 99, 2)
-        return super().configure_train(server_round, arrays, config, grid)
-
-
-class Restless(FedAvg):
-    def configure_train(self, server_round, arrays, config, grid):
-        while len(list(grid.get_node_ids())) < 99:
-            time.sleep(0.02)
-        return super().configure_train(server_round, arrays, config, grid)
-"""
-
-
-@pytest.mark.parametrize("name", ["Patient", "Restless"])
-def test_a_strategy_that_waits_for_clients_who_do_not_exist_is_told_so(
-    bench, fashion, tmp_path, monkeypatch, name
-):
-    if name == "Restless":
-        monkeypatch.setattr(proxy, "IDLE_S", 1.0)
-    path = tmp_path / f"waiting_{name.lower()}.py"
-    path.write_text(WAITING)
-    start = time.monotonic()
-    answer = bench("run", *words(fashion, tmp_path / "runs", method=f"{path}:{name}"))
-    assert time.monotonic() - start < 30
-    assert answer.code == 1
-    assert answer.err.splitlines()[-1].startswith(
-        "bench: The strategy waits for more clients than the 3 there are; lower its `min_available_nodes`"
-    )
-
-
-# ---- a poisoned client
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_ida_withstands_a_poisoned_client_that_ruins_fedavg_and_mean(engine, fashion, seed):
-    """The claim of thesis 6.4: one client of ten that sends noise ruins an average and hardly touches IDA."""
-    import dataclasses
-
-    task = registry.load("task", "federated_fashion_mnist").target()
-    protocol = dataclasses.replace(
-        task.protocol(), clients=10, classes_per_client=10, poisoned=1, partition_seed=seed
-    )
-    data = task.load(registry.load("dataset", "fashion_mnist").target().load(fashion), protocol)
-    assert list(data.train.noisy.values()) == [1.0]
-    settings = {"rounds": 10, "batch_size": 4, "lr": 0.1, "evaluate_every": 99}
-
-    def accuracy(method):
-        outcome = engine(method, data.train, seed=seed, **settings).outcome
-        return float((outcome.predict(0, data.test.images) == data.test.targets).mean())
-
-    found = {name: accuracy(name) for name in ("ida", "fedavg", "mean")}
-    print(f"accuracy with a poisoned client: {found}")
-    assert found["ida"] > 0.3, "ida itself learns; a guess is right in one of ten"
-    assert found["ida"] > found["fedavg"] + 0.15
-    assert found["ida"] > found["mean"] + 0.15

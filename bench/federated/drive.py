@@ -7,21 +7,21 @@ round, partition id): nothing depends on where or in which order clients compute
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bench import seeding
 from bench.core import Context
-from bench.errors import RunFailed
+from bench.errors import RunFailed, UserError
 from bench.federated import state as held
 from bench.federated.client import network_of
+from bench.federated.counted import Counted
 from bench.federated.data import TrainSet
 from bench.federated.flower import ArrayRecord, ConfigRecord, Grid, Message, MessageType, RecordDict, Strategy
 from bench.federated.grids import open_grid
 from bench.federated.outcome import Outcome
-from bench.federated.proxy import SubGrid
 from bench.federated.recipe import drawn_of, initial_model, recipe_of, steps_of
 from bench.federated.screen import arrays_of, size_of, steps_in, usable
 from bench.federated.strategy import Federation
@@ -254,12 +254,17 @@ class _Federation:
 
     def _started_by_itself(self) -> None:
         """A strategy with a loop of its own runs it, without checkpoints and without curves."""
+        if self.ctx.protocol.max_steps is not None:
+            raise UserError(
+                f"`{type(self.strategy).__name__}` overrides `start` and cannot be held to "
+                f"`protocol.max_steps={self.ctx.protocol.max_steps}`; add `protocol.max_steps=null`."
+            )
         self.ctx.tell(
             f"`{type(self.strategy).__name__}` overrides `start`: it runs its own rounds and cannot be "
             f"resumed."
         )
         seeding.seed_round(self.ctx.seed, 1)
-        watched = _Counted(self.grid, self)
+        watched = Counted(self.grid, self.send)
         result = self.strategy.start(
             watched,
             self.arrays,
@@ -272,20 +277,3 @@ class _Federation:
         self.arrays = result.arrays
         self.at["round"] = self.federation.rounds
         self._watch()
-
-
-class _Counted(SubGrid):
-    """The whole grid, with training messages screened and counted on their way."""
-
-    def __init__(self, inner: Grid, run: _Federation):
-        super().__init__(inner, list(inner.get_node_ids()))
-        self.run_ = run
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Training goes through the engine's count; what else a strategy asks goes straight on."""
-        asked = list(messages)
-        if asked and all(m.metadata.message_type == MessageType.TRAIN for m in asked):
-            return self.run_.send(asked)
-        return self.inner.send_and_receive(asked, timeout=timeout)

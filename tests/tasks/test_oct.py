@@ -86,14 +86,14 @@ def test_switch_merge_is_the_methods():
 
 
 def test_a_budget_scales_the_validation_schedule_with_the_epochs():
-    settled, deviations = settle(OCT(), OCT.protocol(), set(), "clean", "0.1")
+    settled, deviations, _ = settle(OCT(), OCT.protocol(), set(), "clean", "0.1", "duke_oct")
     assert (settled.epochs, settled.validate_every, settled.validate_each_after) == (8, 1, 4)
     assert deviations[0] == "epochs: 8 instead of 80 (budget=0.1)"
 
 
 def test_a_budget_never_touches_what_the_user_set():
     wanted = OCT.protocol(epochs=7)
-    settled, deviations = settle(OCT(), wanted, {"protocol.epochs"}, "clean", "smoke")
+    settled, deviations, _ = settle(OCT(), wanted, {"protocol.epochs"}, "clean", "smoke", "duke_oct")
     assert settled.epochs == 7
     assert settled.max_steps == OCT.smoke["max_steps"]
     assert "epochs: 7 instead of 80" in deviations
