@@ -1,7 +1,7 @@
 """Flower's simulation beside `bench` in `federated.py`, written as Flower's own PyTorch tutorial has it.
 
-A plain `ClientApp`, Flower's own `FedAvg` and its loop, `run_simulation` on Ray with one core a client and two
-cores in all; evaluation switched off, since nobody else evaluates. Data are loaded from local files.
+A plain `ClientApp`, Flower's own `FedAvg` and its loop, `run_simulation` on Ray with one core a client and
+two cores in all; evaluation switched off, since nobody else evaluates. Data are loaded from local files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 import time
+from typing import Any
 
 import ray  # noqa: F401
 import torch
@@ -29,13 +30,15 @@ def client_app(work: Work) -> ClientApp:
 
     @app.train()
     def train(msg: Message, context: Context) -> Message:
+        arrays: Any = msg.content["arrays"]
+        config: Any = msg.content["config"]
         model = work.network()
-        model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+        model.load_state_dict(arrays.to_torch_state_dict())
         images, labels = work.load(int(context.node_config["partition-id"]))
         data = TensorDataset(prepared(images), torch.from_numpy(labels))
         loader = DataLoader(data, batch_size=work.batch, shuffle=True)
         criterion = torch.nn.CrossEntropyLoss()
-        optimizer = torch.optim.SGD(model.parameters(), lr=msg.content["config"]["lr"])
+        optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"])
         model.train()
         running = 0.0
         for x, y in loader:
@@ -60,9 +63,9 @@ def run(work: Work):
 
         def aggregate_train(self, server_round, replies):
             nonlocal steps
-            replies = list(replies)
-            steps += sum(r.content["metrics"]["steps"] for r in replies if r.has_content())
-            found = super().aggregate_train(server_round, replies)
+            answers: Any = list(replies)
+            steps += sum(r.content["metrics"]["steps"] for r in answers if r.has_content())
+            found = super().aggregate_train(server_round, answers)
             ends.append(time.perf_counter())
             return found
 
@@ -75,6 +78,7 @@ def run(work: Work):
         strategy = Timed(
             fraction_train=work.drawn / work.clients,
             fraction_evaluate=0.0,
+            min_train_nodes=work.drawn,  # the share alone is of the nodes registered so far
             min_available_nodes=work.clients,
         )
         result = strategy.start(

@@ -1,7 +1,7 @@
 """pfl-research beside `bench` in `federated.py`: its FederatedAveraging on its SimulatedBackend.
 
-The model returns no metrics of its own, so pfl's evaluation in round 1 costs nothing. Alone it computes clients
-one after another on all cores; under `torchrun` its processes share a round's clients.
+The model returns no metrics of its own, so pfl's evaluation in round 1 costs nothing. Alone it computes
+clients one after another; under `torchrun` its processes share a round's clients. One thread a process.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from typing import Any
 
 import numpy as np
 import torch
 from federated_work import Work, contend, prepared
-from pfl.aggregate.simulate import SimulatedBackend
-from pfl.aggregate.weighting import WeightByDatapoints
-from pfl.algorithm.base import NNAlgorithmParams
-from pfl.algorithm.federated_averaging import FederatedAveraging
-from pfl.callback.base import TrainingProcessCallback
-from pfl.data.federated_dataset import FederatedDataset
-from pfl.data.pytorch import PyTorchTensorDataset
-from pfl.data.sampling import get_user_sampler
-from pfl.hyperparam import NNTrainHyperParams
-from pfl.metrics import Metrics, Weighted
-from pfl.model.pytorch import PyTorchModel
+from pfl.aggregate.simulate import SimulatedBackend  # pyright: ignore[reportMissingImports]
+from pfl.aggregate.weighting import WeightByDatapoints  # pyright: ignore[reportMissingImports]
+from pfl.algorithm.base import NNAlgorithmParams  # pyright: ignore[reportMissingImports]
+from pfl.algorithm.federated_averaging import FederatedAveraging  # pyright: ignore[reportMissingImports]
+from pfl.callback.base import TrainingProcessCallback  # pyright: ignore[reportMissingImports]
+from pfl.data.federated_dataset import FederatedDataset  # pyright: ignore[reportMissingImports]
+from pfl.data.pytorch import PyTorchTensorDataset  # pyright: ignore[reportMissingImports]
+from pfl.data.sampling import get_user_sampler  # pyright: ignore[reportMissingImports]
+from pfl.hyperparam import NNTrainHyperParams  # pyright: ignore[reportMissingImports]
+from pfl.metrics import Metrics, Weighted  # pyright: ignore[reportMissingImports]
+from pfl.model.pytorch import PyTorchModel  # pyright: ignore[reportMissingImports]
 
 
 def run(work: Work):
@@ -31,7 +32,7 @@ def run(work: Work):
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     torch.set_num_threads(1)  # two slow a small network down on a busy machine
     steps, ends = 0, []
-    net = work.network()
+    net: Any = work.network()
 
     def loss(x, y):
         nonlocal steps

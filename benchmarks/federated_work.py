@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser would import it on the clock
 from torch import nn
 
 from bench.nn.classifiers import build_classifier
@@ -91,8 +92,8 @@ def contend(run: Any) -> None:
     """Call `run(work)`, which gives (state dict, steps, moments at which rounds ended), and print a report.
 
     `whole_s` lasts from the call to the end of the last round: data, processes, first contact, training.
-    `rounds_s` is ten times the mean of the rounds after the first: training alone. `call_s` also ends whatever
-    was started.
+    `rounds_s` is the mean of the rounds after the first times all rounds: training alone. `call_s` also ends
+    whatever was started.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=json.loads)

@@ -87,9 +87,9 @@ def nets(tmp_path):
     return path
 
 
-def shards(root, sizes=SIZES, noisy=None, **shape):
+def shards(root, sizes: tuple[int, ...] = SIZES, noisy=None, **shape: Any):
     """Random images of random labels."""
-    given = {**SHAPE, **shape}
+    given: dict[str, Any] = {**SHAPE, **shape}
     rng = np.random.default_rng(1)
     size = (given["channels"], given["height"], given["width"])
     pairs = [(rng.integers(0, 256, (n, *size), dtype=np.uint8), rng.integers(0, 3, n)) for n in sizes]
@@ -97,15 +97,15 @@ def shards(root, sizes=SIZES, noisy=None, **shape):
     return root
 
 
-def weights(seed=0, **shape) -> ArrayRecord:
-    given = {**SHAPE, **shape}
+def weights(seed: int = 0, **shape: Any) -> Any:
+    given: dict[str, Any] = {**SHAPE, **shape}
     torch.manual_seed(seed)
     size = (given["height"], given["width"])
     net = build_classifier(given["model"], given["channels"], given["classes"], size)
     return ArrayRecord({name: value.detach().clone() for name, value in net.state_dict().items()})
 
 
-def messages(starts, sizes=SIZES, **recipe) -> list[Message]:
+def messages(starts, sizes: tuple[int, ...] = SIZES, **recipe: Any) -> list[Message]:
     """TRAIN messages to all clients; `starts` is one record, or one a client."""
     config = ConfigRecord({**SHAPE, **RECIPE, **recipe})
     each = [starts] * len(sizes) if isinstance(starts, ArrayRecord) else starts
@@ -117,7 +117,7 @@ def both(root, asked: list[Message], clients: int = 6) -> tuple[list[Any], list[
     """(arrays, metrics) of every reply: one after another, and as a batch."""
     found = []
     for grid in (WorkerGrid(partial(client_app, root), clients, 0), VmapGrid(root, clients)):
-        replies = grid.send_and_receive(asked)
+        replies: Any = grid.send_and_receive(asked)
         assert [reply.metadata.src_node_id for reply in replies] == [m.metadata.dst_node_id for m in asked]
         assert not [reply.error.reason for reply in replies if reply.has_error()]
         found.append(
@@ -136,7 +136,8 @@ def check(root, asked: list[Message], clients: int = 6) -> list[Any]:
     """Equal within 1e-5, after training that moved the weights by far more."""
     one, many = both(root, asked, clients)
     for message, (arrays, metrics), (ours, measured) in zip(asked, one, many, strict=True):
-        start = {name: value.numpy() for name, value in message.content["arrays"].items()}
+        sent: Any = message.content["arrays"]
+        start = {name: value.numpy() for name, value in sent.items()}
         assert list(ours) == list(arrays)
         for name, value in arrays.items():
             assert (ours[name].dtype, ours[name].shape) == (value.dtype, value.shape)
@@ -173,7 +174,7 @@ def test_what_a_recipe_may_ask(tmp_path, recipe):
 
 def test_a_proximal_term_changes_the_result(tmp_path):
     root = shards(tmp_path)
-    free, held = (check(root, messages(weights(), **{"proximal-mu": mu})) for mu in (0.0, 2.0))
+    free, held = (check(root, messages(weights(), SIZES, **{"proximal-mu": mu})) for mu in (0.0, 2.0))
     assert np.abs(free[3][0]["conv2.weight"] - held[3][0]["conv2.weight"]).max() > 1e-3
 
 
@@ -236,14 +237,14 @@ def test_a_larger_network_takes_smaller_chunks(tmp_path):
 
 
 def test_vgg11(tmp_path):
-    shape = {"model": "vgg11", "channels": 3, "height": 32, "width": 32}
+    shape: dict[str, Any] = {"model": "vgg11", "channels": 3, "height": 32, "width": 32}
     root = shards(tmp_path, sizes=(3, 5), **shape)
     recipe = {**shape, "mean": [0.5] * 3, "std": [0.25] * 3, "lr": 0.02, "local-epochs": 1}
     check(root, messages(weights(**shape), sizes=(3, 5), **recipe), clients=2)
 
 
 def test_a_users_network_with_group_norm_a_buffer_and_a_frozen_bias(tmp_path, nets):
-    shape = {"model": f"{nets}:Plain"}
+    shape: dict[str, Any] = {"model": f"{nets}:Plain"}
     start = weights(**shape)
     many = check(shards(tmp_path), messages(start, **shape, lr=0.5))
     for arrays, _ in many:
@@ -255,14 +256,14 @@ def test_a_users_network_with_group_norm_a_buffer_and_a_frozen_bias(tmp_path, ne
     "name,why", [("Drops", "dropout"), ("Draws", "random"), ("Branches", "control flow")]
 )
 def test_a_users_network_that_cannot_be_batched_is_refused(tmp_path, nets, name, why):
-    shape = {"model": f"{nets}:{name}"}
+    shape: dict[str, Any] = {"model": f"{nets}:{name}"}
     with pytest.raises(UserError, match="grid=vmap") as refused:
         VmapGrid(shards(tmp_path), len(SIZES)).send_and_receive(messages(weights(**shape), **shape))
     assert why in str(refused.value) and "use `grid=inprocess`" in str(refused.value)
 
 
 def test_batch_norm_is_refused(tmp_path):
-    shape = {"model": "mobilenet_v2", "channels": 3, "mean": [0.5] * 3, "std": [0.25] * 3}
+    shape: dict[str, Any] = {"model": "mobilenet_v2", "channels": 3, "mean": [0.5] * 3, "std": [0.25] * 3}
     asked = messages(weights(model="mobilenet_v2", channels=3), sizes=(1,), **shape)
     with pytest.raises(
         UserError, match=r"`grid=vmap`.*`mobilenet_v2`, which has batch norm; use `grid=inprocess`"
@@ -274,7 +275,7 @@ def test_arrays_that_do_not_fit_and_a_missing_shard_are_error_replies(tmp_path):
     root = shards(tmp_path)
     asked = messages([weights(), weights(classes=5), *[weights()] * 4])
     asked += [Message(asked[0].content, 9, "train"), Message(RecordDict(), 3, "train")]
-    replies = VmapGrid(root, 9).send_and_receive(asked)
+    replies: Any = VmapGrid(root, 9).send_and_receive(asked)
     assert [reply.has_error() for reply in replies] == [False, True, *[False] * 4, True, True]
     assert "do not fit" in replies[1].error.reason and "client_008" in replies[6].error.reason
 
@@ -283,7 +284,7 @@ def test_nodes_say_who_they_are_beside_training(tmp_path):
     root = shards(tmp_path)
     asked = [Message(RecordDict(), 3, "query"), *messages(weights())[:1], Message(RecordDict(), 1, "query")]
     grid = VmapGrid(root, len(SIZES))
-    replies = grid.send_and_receive(asked)
+    replies: Any = grid.send_and_receive(asked)
     assert list(grid.get_node_ids()) == [1, 2, 3, 4, 5, 6]
     assert [r.content["metrics"]["partition-id"] for r in (replies[0], replies[2])] == [2, 0]
     assert replies[1].content["metrics"]["num-examples"] == 1

@@ -1,7 +1,7 @@
 """The arithmetic of `grid=vmap`: what clients are to train, and the chunk that trains many of them at once.
 
 The weights of a chunk of clients are stacked along a first axis, and `torch.func` maps forward and backward
-pass over it. Batches, losses and update are those of `bench.federated.client`; only sums run in another order.
+pass over it. Batches, losses and update are those of `bench.federated.client`; sums run in another order.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.federated.client import client_app, network_of
+from bench.federated.client import client_app, network_of, one_thread
 from bench.federated.flower import ConfigRecord, Message, MessageType, RecordDict
 from bench.federated.inprocess import WorkerGrid
 from bench.federated.proxy import first_line, refusal
@@ -36,6 +36,7 @@ class VmapGrid(WorkerGrid):
     quarter of the device's memory on a GPU, whatever is free, so that a run can be repeated. A client counts
     with four copies of its weights, its images, and twice what autograd keeps of one batch. What is no
     training is answered by the task's ClientApp in this process. Time-outs cannot be kept within a batch.
+    Made for a GPU: on a CPU one thread computes everything, and worker processes are faster.
 
     Args:
         shards: Folder of all shards.
@@ -67,8 +68,8 @@ class VmapGrid(WorkerGrid):
                 groups.setdefault(_key(job.config), []).append(job)
         answers = super().send_and_receive([asked[place] for place in others], timeout=timeout)
         replies |= dict(zip(others, answers, strict=True))
-        # The network is the process's own and building one draws numbers: neither may touch the caller's.
-        with torch.random.fork_rng(devices=[]):
+        # Grouped convolutions, which mapped ones become, lose on a CPU by every thread beyond the first.
+        with one_thread():
             for jobs in groups.values():
                 for place, found in _trained(jobs):
                     wrong = isinstance(found, str)
