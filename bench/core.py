@@ -185,6 +185,10 @@ class Task(ABC):
     def load(self, samples: Any, protocol: Any) -> Any:
         """Turn a dataset's samples into train, val and test under `protocol`."""
 
+    def departures(self, data: Any) -> tuple[str, ...]:
+        """What the data at hand makes deviate from the protocol, in words."""
+        return ()
+
     @abstractmethod
     def score(self, predictions: Any, data: Any, protocol: Any) -> Scored:
         """Compare predictions with the test targets of `data`."""

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
     if place.notice:
         tell(place.notice)
     data = plan.task.load(dataset.load(place.root, progress), plan.protocol)
+    departures = plan.task.departures(data)
+    plan = replace(plan, deviations=(*plan.deviations, *departures))
+    for departure in departures:
+        tell(f"Deviation: {departure}")
     if data.info.leaks:
         tell(f"Leak: {leak(data.info.leaks, data.info.unit)}")
     for notice in plan.notices:

@@ -134,9 +134,11 @@ def method_node(found: Resolved, task: Task) -> type[Method]:
 
 
 def family_of(target: type) -> str:
-    """The family of a class; a Flower strategy is one of a federation, any other plain class a network."""
+    """The family of a class: of a plain one by what it is or has, else it counts as a network."""
     if issubclass(target, Method):
         return target.family
+    if hasattr(target, "meta_fit") and hasattr(target, "adapt"):
+        return "fewshot_segmentation"
     # By name: importing Flower to ask costs half a second.
     flower = any(cls.__module__.startswith("flwr.") for cls in target.__mro__)
     return "federated_classification" if flower else "segmentation"

@@ -9,7 +9,6 @@ from bench.reported import FOLDER, claimed, disputed, load_rows, pairs
 
 # Tasks of the reported files that no task of ours answers yet; a new task card takes its name off this list.
 UNCLAIMED_TASKS = {
-    "fewshot_seg",
     "fewshot_sg_to_image",
     "retrieval",
     "scene_graph_generation",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from bench.files import write_json
 
 MARKER = "PHANTOM.json"
 HEADER = "MATLAB 5.0 MAT-file, bench phantom, not real data"
+NIFTI_DESCRIPTION = "bench phantom, not real data"  # in the header's `descrip`
 _TELLTALE = b"bench phantom, not real data"
 _HEADER_BYTES = 116  # length of the free text that opens a .mat file of version 5
+_NIFTI_HEADER_BYTES = 348
 
 
 def write_marker(root: Path, dataset: str, seed: int, size: str, units: Sequence[str]) -> None:
@@ -20,13 +24,16 @@ def write_marker(root: Path, dataset: str, seed: int, size: str, units: Sequence
 
 
 def is_phantom(root: Path) -> bool:
-    """Whether `root` or a folder right below it holds a marker or a .mat with a phantom's header.
+    """Whether `root` or a folder right below it holds a marker, or a .mat or NIfTI with a phantom's header.
 
-    Reads a few bytes of each .mat and imports nothing heavy.
+    Reads a few bytes of each .mat and of the first two volumes of each `imagesTr`, and imports nothing heavy.
     """
-    if any((folder / MARKER).is_file() for folder in _folders(root)):
+    folders = _folders(root)
+    if any((folder / MARKER).is_file() for folder in folders):
         return True
-    return any(_says_phantom(path) for folder in _folders(root) for path in folder.glob("*.mat"))
+    if any(_says_phantom(path) for folder in folders for path in folder.glob("*.mat")):
+        return True
+    return any(_volume_says_phantom(path) for folder in folders for path in _first_volumes(folder))
 
 
 def expected_units(root: Path) -> list[str] | None:
@@ -50,4 +57,18 @@ def _says_phantom(path: Path) -> bool:
         with path.open("rb") as file:
             return _TELLTALE in file.read(_HEADER_BYTES)
     except OSError:
+        return False
+
+
+def _first_volumes(folder: Path) -> list[Path]:
+    """The first two images of a folder of the Decathlon, without what macOS leaves beside them."""
+    found = (folder / "imagesTr").glob("*.nii.gz")
+    return sorted(path for path in found if not path.name.startswith("._"))[:2]
+
+
+def _volume_says_phantom(path: Path) -> bool:
+    try:
+        with gzip.open(path) as file:
+            return _TELLTALE in file.read(_NIFTI_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error):  # damaged: the loader says so
         return False

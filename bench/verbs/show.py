@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from collections import Counter
@@ -121,11 +122,18 @@ def facts(task: Any, name: str) -> dict[str, str]:
 
 
 def splits(dataset: str) -> dict[str, int]:
-    """Units in each split by the committed split file; empty where the data brings its own."""
+    """Units in each split by the committed split file; empty where the data brings its own.
+
+    A file for several targets names them in a first column.
+    """
     path = Path(__file__).parents[1] / "datasets" / f"{dataset}.splits.csv"
     if not path.is_file():
         return {}
-    return dict(Counter(row["split"] for row in read_splits(path, ("unit", "split"))))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if "unit" in rows[0]:
+        return dict(Counter(row["split"] for row in read_splits(path, ("unit", "split"))))
+    return dict(Counter(" ".join((next(iter(row.values())), row["split"])) for row in rows))
 
 
 def _dataset(name: str) -> dict[str, Any]:

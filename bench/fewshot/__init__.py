@@ -1,0 +1,1 @@
+"""Few-shot segmentation: meta-training on sources, adapting to a target."""

@@ -1,0 +1,1 @@
+"""Scans in three dimensions cut into slices: reading, checking, caching, splitting."""
