@@ -95,6 +95,9 @@ def parser() -> Parser:
     one.add_argument("--profile", metavar="clean|official", help="only rows of this profile")
     one.add_argument("--runs", metavar="DIR", help="run folders to read besides the committed results")
     one.add_argument("--committed", action="store_true", help="committed results only")
+    one.add_argument(
+        "--figures", metavar="DIR", help="draw learning curves (over shots, participation) there"
+    )
     one = verb("doctor", "what is installed, which device, which data, what is missing and how to get it")
     one.add_argument("--json", action="store_true")
     return top
@@ -180,7 +183,9 @@ def _dispatch(argv: list[str]) -> int:
     if args.verb == "leaderboard":
         from bench.verbs.leaderboard import run as leaderboard
 
-        return leaderboard(args.task, args.format, args.data, args.profile, args.runs, args.committed)
+        return leaderboard(
+            args.task, args.format, args.data, args.profile, args.runs, args.committed, args.figures
+        )
     from bench.verbs.doctor import run as doctor
 
     return doctor(args.json)

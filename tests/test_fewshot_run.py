@@ -185,3 +185,23 @@ def test_show_tells_the_splits(bench, root, monkeypatch):
     answer = bench("show", "fewshot_decathlon", "--json")
     assert answer.code == 0
     assert "shared_patients" in json.dumps(json.loads(answer.out))
+
+
+def test_meta_training_visibly_helps_a_held_out_organ(bench, root, tmp_path):
+    """One shot of the heart, learned from the hippocampus alone; both trained on the shot for as long."""
+    short = {
+        "shots": 1,
+        "protocol__epochs": 6,
+        "protocol__shot_seeds": "[1,6,25]",
+        "protocol__max_source": 12,
+    }
+    longer = {"protocol__meta_epochs": 6, "protocol__inner_epochs": 3, "protocol__tasks_per_epoch": 4}
+    found = {}
+    for method, more in (("supervised", {}), ("reptile", {**longer, "method__meta_lr": 0.3})):
+        out = tmp_path / method
+        answer = bench(
+            "run", *words(root, out, method=method, **{**short, **more, "protocol__meta_shots": 8})
+        )
+        assert answer.code == 0, answer.err
+        found[method] = record(out)["metrics"]["iou"]["value"]
+    assert found["reptile"] > found["supervised"] + 0.15, found

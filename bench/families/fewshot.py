@@ -179,7 +179,8 @@ class FewShotTask(Task):
         start = time.monotonic()
         method.fit(one, data.val, replace(ctx, protocol=replace(p, **tiny)))
         seconds = time.monotonic() - start
-        adapting = p.epochs * (p.shots or sum(len(s) for s in data.train.supports)) * len(data.selections)
+        selections = len(p.shot_seeds) if p.shots else 1
+        adapting = selections * p.epochs * -(-(p.shots or len(data.train.supports[0])) // p.batch_size)
         return (
             f"{seconds:.2f} s for the smallest fit; the protocol's {adapting:,} adaptation steps and "
             f"{p.meta_epochs * p.tasks_per_epoch:,} tasks of meta-training come on top"

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bench.axes import said
 from bench.card import Card, Reported
-from bench.report.along import along_grids
+from bench.report.along import courses
 from bench.report.blocks import Block, Line
 from bench.report.board import VARIANTS, Board, Row
 from bench.report.grids import (
@@ -68,8 +68,8 @@ def _board(board: Board, full: bool) -> Iterator[RenderableType]:
     left = len(board.sections) - SECTIONS
     if left > 0:
         yield Text(f"{left} more sections; `--format csv` lists all, `--data` and `--profile` choose.")
-    for grid in along_grids(board.sections, board.primary):
-        yield from _grid(grid)
+    for course in courses(board.sections, board.primary):
+        yield from _grid(course.grid())
     if board.blocks:
         yield Text("\nReported in papers: † doubtful, ‡ printed differently elsewhere.", style="bold")
     for block in board.blocks:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bench.axes import said
-from bench.report.along import along_grids
+from bench.report.along import courses
 from bench.report.blocks import Block
 from bench.report.board import MEAN, VARIANTS, Board, Cell, Row, Section
 from bench.report.grids import Grid, block_grid, legend, pages, section_grids
@@ -59,11 +59,11 @@ def board_markdown(board: Board, findings: str = "") -> str:
     parts.extend(legend(board) if board.sections else ["No finished run yet."])
     for section in board.sections:
         parts.extend(_markdown_grid(grid) for grid in section_grids(section, board.primary, full=True))
-    courses = list(along_grids(board.sections, board.primary))
-    if courses:
+    found = list(courses(board.sections, board.primary))
+    if found:
         parts.append("## Side by side")
         parts.append("The sections above along one number of their setting; columns are not ranked together.")
-        parts.extend(_markdown_grid(grid) for grid in courses)
+        parts.extend(_markdown_grid(course.grid()) for course in found)
     if board.blocks:
         parts.append("## Reported in papers")
         parts.append(

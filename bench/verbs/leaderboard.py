@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError, suggest
 from bench.home import runs
@@ -10,9 +12,15 @@ from bench.registry import card
 
 
 def run(
-    task: str, how: str, data: str | None, profile: str | None, folder: str | None, committed: bool
+    task: str,
+    how: str,
+    data: str | None,
+    profile: str | None,
+    folder: str | None,
+    committed: bool,
+    figures: str | None = None,
 ) -> int:
-    """Print the board of a task in one format."""
+    """Print the board of a task in one format, and draw its learning curves where asked."""
     from bench import leaderboard
     from bench.reported import load_rows
 
@@ -30,4 +38,19 @@ def run(
     records = leaderboard.collect(folders, task)
     board = leaderboard.build(task_card, task, records, load_rows(), data=data, profile=profile)
     print(leaderboard.FORMATS[how](board), end="")
+    if figures is not None:
+        _draw(board, Path(figures).expanduser())
     return 0
+
+
+def _draw(board: Any, folder: Path) -> None:
+    from bench.report.along import courses
+    from bench.report.course import draw_courses
+
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"`--figures {folder}` is a file; give a folder.")
+    found = draw_courses(folder, list(courses(board.sections, board.primary)), board.task)
+    for path in found:
+        print(f"figure {path}", file=sys.stderr)
+    if not found:
+        print("No figure: nothing was run at two values of one axis.", file=sys.stderr)
