@@ -42,13 +42,11 @@ class Folders:
         root: The folder given.
         paths: Official folder name (`Task04_Hippocampus`) -> where it lies.
         progress: For the slice cache, which decodes: `progress(volumes, total=..., description=...)`.
-        tell: Says one line to the person at the terminal, such as which volume was left out.
     """
 
     root: Path
     paths: dict[str, Path]
     progress: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
-    tell: Callable[[str], None] = field(default=lambda line: None, compare=False, repr=False)
 
     def counts(self) -> dict[str, int]:
         """Volumes of each folder.
