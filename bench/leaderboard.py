@@ -24,6 +24,7 @@ from bench.reported import ReportedRow, load_rows
 __all__ = ["FORMATS", "LEADERBOARDS", "build", "collect", "page"]
 
 Group = list[Mapping[str, Any]]
+_SET = re.compile(r"(?:^| )method\.([\w.]+)=")  # method fields on a command line
 _REPETITION = re.compile(r"-r\d+$")  # what `rerun=true` appends to a run id
 
 
@@ -110,7 +111,9 @@ def _varying(groups: Iterable[Group]) -> dict[str, list[str]]:
 def _row(group: Group, varying: Mapping[str, list[str]]) -> Row:
     method = group[0]["method"]
     config = flat(method["config"])
-    said = [f"{name}={word(config[name])}" for name in varying.get(method["name"], ()) if name in config]
+    # What somebody set is said even where every row has it: the row is not the method as it comes.
+    told = {*varying.get(method["name"], ()), *_SET.findall(group[0].get("command") or "")}
+    said = [f"{name}={word(value)}" for name, value in config.items() if name in told]
     return Row(
         label=f"{method['name']} ({', '.join(said)})" if said else method["name"],
         method=method["name"],

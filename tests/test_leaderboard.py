@@ -255,6 +255,12 @@ def test_a_configuration_is_a_row_and_its_differences_are_spelled_out():
     ]
 
 
+def test_a_field_that_somebody_set_is_said_even_where_no_row_differs_in_it():
+    made = record(0.8, method__config={"lr": 0.001, "width": 32, "hc": {"rounds": 5}})
+    command = "bench run task=toy method=unet method.lr=1e-3 protocol.width=3 method.hc.rounds=5 data_root=lr"
+    assert ranks(board({**made, "command": command}).sections[0]) == [(1, "unet (lr=0.001, hc.rounds=5)")]
+
+
 def test_a_seed_in_the_configuration_makes_no_row():
     made = board(
         record(seed=0, method__config={"seed": 0, "lr": 1}),
