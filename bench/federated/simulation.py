@@ -61,7 +61,7 @@ def simulate(app: ClientApp, clients: int, workers: int) -> Iterator[Grid]:
         raise RunFailed(
             "Ray already runs in this process and Flower would stop it; call `ray.shutdown()` first."
         )
-    with _scratch() as scratch, _quiet(scratch):
+    with _scratch() as scratch, _quiet(scratch), _hasty_ray():
         engine = _Engine(app, clients, workers, scratch)
         try:
             with _careless():
@@ -83,6 +83,14 @@ def _careless() -> Iterator[None]:
             yield
         finally:
             gc.collect()
+
+
+@contextmanager
+def _hasty_ray() -> Iterator[None]:
+    """Let Ray forget processes that it has just told to end, which it does in its thread at any time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"subprocess \d+ is still running", ResourceWarning)
+        yield
 
 
 class _Engine:
