@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from bench.errors import RunFailed, UserError, suggest
 
-LEADERBOARD_FORMATS = ("table", "md", "csv", "json")
+LEADERBOARD_FORMATS = ("table", "md", "csv", "json", "html")
 _RUN = """key=value words:
   task=<t> method=<m>         a name, or path/to/file.py:Class for a method of your own
   dataset=<d>                 one of the task's datasets
@@ -88,6 +88,14 @@ def parser() -> Parser:
     one.add_argument("--size", default="small", help="phantom: tiny, small, official or HxW (default small)")
     one.add_argument("--seed", type=int, default=0, help="phantom: seed (default 0)")
     one.add_argument("--json", action="store_true")
+    one = verb("metrics", "compare any two sets of graphs, without a task")
+    one.add_argument("kind", metavar="graphs")
+    one.add_argument("--generated", required=True, metavar="DIR", help="the set that is judged")
+    one.add_argument("--reference", required=True, metavar="DIR", help="the set it is compared with")
+    one.add_argument("--metrics", metavar="a,b", help="only these")
+    one.add_argument("--permutations", type=int, default=1000, help="of the test of one distribution")
+    one.add_argument("--seed", type=int, default=0, help="of the permutations (default 0)")
+    one.add_argument("--json", action="store_true", help="print the metrics as JSON and nothing else")
     one = verb("leaderboard", "set runs beside each other and beside the reported numbers")
     one.add_argument("task")
     one.add_argument("--format", default="table", metavar="|".join(LEADERBOARD_FORMATS))
@@ -180,6 +188,18 @@ def _dispatch(argv: list[str]) -> int:
         from bench.verbs.data import run as data
 
         return data(args.action, args.dataset, args.root, args.size, args.seed, args.json)
+    if args.verb == "metrics":
+        from bench.verbs.metrics import run as metrics
+
+        return metrics(
+            args.kind,
+            args.generated,
+            args.reference,
+            args.metrics,
+            as_json=args.json,
+            permutations=args.permutations,
+            seed=args.seed,
+        )
     if args.verb == "leaderboard":
         from bench.verbs.leaderboard import run as leaderboard
 

@@ -209,8 +209,8 @@ class Task(ABC):
         """What `Context.probe` does: score unfinished models for the curves."""
         return lambda *args: None
 
-    def keep(self, folder: Path, data: Any) -> None:  # noqa: B027
-        """Write what belongs beside the record, such as the partition of a federation."""
+    def keep(self, folder: Path, data: Any, predictions: Any) -> None:  # noqa: B027
+        """Write what belongs beside the record, such as the partition of a federation or drawn graphs."""
 
     def bytes_communicated(self, predictions: Any) -> int | None:
         """Bytes that went between server and clients, or None where there are none."""
@@ -222,7 +222,7 @@ class Task(ABC):
 
     @abstractmethod
     def answer_singly(self, method: Method, data: Any) -> Any:
-        """The array of `labels` again, each test sample answered alone."""
+        """The array of `labels` again, each sample answered alone; None where that cannot be asked."""
 
     @abstractmethod
     def portable(self, method: Method) -> str:

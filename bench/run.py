@@ -243,7 +243,7 @@ def _finish(
     write_bytes(folder / "config.yaml", _config_yaml(plan, record).encode())
     caption = f"{plan.method_name} on {plan.dataset}, {VARIANTS[record.data.variant]}"
     plan.task.gallery(folder / "gallery", predictions, data, scored, caption)
-    plan.task.keep(folder, data)
+    plan.task.keep(folder, data, predictions)
     cost.wall_s = checkpoint.elapsed()
     record.cost = cost
     record.metrics = metric_parts(scored)

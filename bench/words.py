@@ -139,6 +139,8 @@ def family_of(target: type) -> str:
         return target.family
     if hasattr(target, "meta_fit") and hasattr(target, "adapt"):
         return "fewshot_segmentation"
+    if hasattr(target, "fit") and hasattr(target, "sample"):
+        return "graph_generation"
     # By name: importing Flower to ask costs half a second.
     flower = any(cls.__module__.startswith("flwr.") for cls in target.__mro__)
     return "federated_classification" if flower else "segmentation"

@@ -49,7 +49,10 @@ def test_a_worker_that_dies_is_an_error_reply():
 
 def test_an_engine_that_dies_is_one_sentence():
     app = ClientApp()
-    with pytest.raises(RunFailed, match=r"simulation engine (stopped|failed): .*\.$"), simulate(app, 2, 0) as grid:
+    with (
+        pytest.raises(RunFailed, match=r"simulation engine (stopped|failed): .*\.$"),
+        simulate(app, 2, 0) as grid,
+    ):
         nodes = list(grid.get_node_ids())
         grid.send_and_receive([Message(RecordDict(), node, "query") for node in nodes])
 

@@ -137,7 +137,7 @@ class FederatedTask(FederatedTrial):
         noisy = {int(client): protocol.noise for client in drawn[: protocol.poisoned]}
         return FederatedData(TrainSet(tuple(train), noisy), test, info, parts, samples.ids)
 
-    def keep(self, folder: Path, data: FederatedData) -> None:
+    def keep(self, folder: Path, data: FederatedData, predictions: Any) -> None:
         """`partition.csv`: which image is whose, in which split; its SHA-256 is the record's split."""
         data.partition.write(folder / "partition.csv", data.image_ids)
 

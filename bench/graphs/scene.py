@@ -107,10 +107,7 @@ class SceneGraph:
         return cls(np.asarray(labels), edges, matrix[edges[:, 0], edges[:, 1]] - 1, name)
 
     def permuted(self, order: Sequence[int] | Ints) -> SceneGraph:
-        """The same scene with its nodes in another order: node i is node `order[i]` of this one.
-
-        `order` may leave nodes out; their edges go with them.
-        """
+        """The same scene with node `order[i]` as node i; nodes left out take their edges with them."""
         order = np.asarray(order, np.int64).reshape(-1)
         place = np.full(len(self), -1, np.int64)
         place[order] = np.arange(len(order))
@@ -172,66 +169,37 @@ class SceneGraph:
 
     def to_pyg(self) -> Data:
         """PyG `Data`: `x` (n,) labels, `edge_index` (2, m), `edge_attr` (m,) predicates, `boxes` (n, 4)."""
-        import torch
-        from torch_geometric.data import Data
+        from bench.graphs import pyg
 
-        found = Data(
-            x=torch.from_numpy(self.labels.copy()),
-            edge_index=torch.from_numpy(np.ascontiguousarray(self.edges.T)),
-            edge_attr=torch.from_numpy(self.predicates.copy()),
-            name=self.name,
-            num_nodes=len(self),
-        )
-        if self.boxes is not None:
-            found.boxes = torch.from_numpy(self.boxes.copy())
-        return found
+        return pyg.to_data(self)
 
     @classmethod
     def from_pyg(cls, data: Data) -> SceneGraph:
         """The scene of what `to_pyg` makes."""
-        boxes: Any = data.boxes if "boxes" in data else None
-        return cls(
-            np.asarray(data.x),
-            np.asarray(data.edge_index).T,
-            np.asarray(data.edge_attr),
-            name=str(data.name) if "name" in data else "",
-            boxes=None if boxes is None else np.asarray(boxes),
-        )
+        from bench.graphs import pyg
+
+        return pyg.from_data(data)
 
     def to_hetero(self, vocabulary: Vocabulary) -> HeteroData:
         """PyG `HeteroData`: node type `object`, an edge type (`object`, predicate, `object`) a predicate.
 
         The order of edges is kept within a predicate.
         """
-        import torch
-        from torch_geometric.data import HeteroData
+        from bench.graphs import pyg
 
-        found = HeteroData()
-        found["object"].x = torch.from_numpy(self.labels.copy())
-        found["object"].num_nodes = len(self)
-        if self.boxes is not None:
-            found["object"].boxes = torch.from_numpy(self.boxes.copy())
-        for predicate in np.unique(self.predicates).tolist():
-            chosen = np.ascontiguousarray(self.edges[self.predicates == predicate].T)
-            found["object", vocabulary.predicates[predicate], "object"].edge_index = torch.from_numpy(chosen)
-        return found
+        return pyg.to_hetero(self, vocabulary)
 
     @classmethod
     def from_hetero(cls, data: HeteroData, vocabulary: Vocabulary) -> SceneGraph:
         """The scene of what `to_hetero` makes; edges come back predicate by predicate."""
-        edges, predicates = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
-        for kind in data.edge_types:
-            index = np.asarray(data[kind].edge_index).T
-            edges.append(index)
-            predicates.append(np.full(len(index), vocabulary.predicates.index(kind[1]), np.int64))
-        nodes = data["object"]
-        boxes = np.asarray(nodes.boxes) if "boxes" in nodes else None
-        return cls(np.asarray(nodes.x), np.concatenate(edges), np.concatenate(predicates), boxes=boxes)
+        from bench.graphs import pyg
+
+        return pyg.from_hetero(data, vocabulary)
 
 
 @dataclass(frozen=True)
 class SceneGraphs:
-    """Scenes of one dataset with the vocabulary of their labels.
+    """Scenes with the vocabulary of their labels.
 
     Args:
         vocabulary: Names of the labels.
@@ -239,6 +207,7 @@ class SceneGraphs:
         splits: `train`, `val`, `test` -> names of scenes, disjoint; empty where there is no assignment.
         cleaned: What was put in order on loading, in words -> how often, such as `self relations`.
         source: Where the assignment to splits comes from, in words.
+        caveats: What sets the data apart from what the papers used, in words; each a deviation of a run.
     """
 
     vocabulary: Vocabulary
@@ -246,6 +215,7 @@ class SceneGraphs:
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cleaned: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
+    caveats: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.graphs)

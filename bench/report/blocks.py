@@ -44,6 +44,7 @@ class Block:
         lines: Rows as printed.
         notes: Mark such as `†1` -> its reason.
         shared: The part of the setting that holds for the whole block; empty where there is none.
+        only: Reported metrics that the task does not measure.
     """
 
     file: str
@@ -57,6 +58,7 @@ class Block:
     lines: tuple[Line, ...]
     notes: Mapping[str, str]
     shared: str = ""
+    only: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -66,10 +68,16 @@ class Block:
     @property
     def terms(self) -> str:
         """Which of our numbers the printed ones answer to, and what holds for all of them."""
-        metrics = ", ".join(f"{theirs} to our {ours}" for theirs, ours in self.answers.items())
         told = "As printed, not ranked with our rows. "
         if self.shared:
             told += f"All at {self.shared}. "
         if any(cell.row.std is not None for line in self.lines for cell in line.cells.values()):
             told += "±: the printed standard deviation. "
-        return f"{told}Answers: {metrics}, profile {self.profile}, real {self.ours}."
+        return f"{told}{self.answer}, real {self.ours}."
+
+    @property
+    def answer(self) -> str:
+        """Which of our numbers the printed ones are set beside; some of them beside none."""
+        metrics = ", ".join(f"{theirs} to our {ours}" for theirs, ours in self.answers.items())
+        alone = f"{', '.join(self.only)} to none of ours" if self.only else ""
+        return f"Answers: {', '.join(filter(None, (metrics, alone)))}, profile {self.profile}"

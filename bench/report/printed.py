@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.axes import said
@@ -35,7 +35,8 @@ def blocks(card: Card, rows: Sequence[ReportedRow], ours: Iterable[Row]) -> list
     for row in rows:
         if row.task == mapping.task and row.dataset in mapping.datasets:
             tables.setdefault((row.file, row.dataset), []).append(row)
-    return [_block(found, mapping, disputes, index) for found in tables.values()]
+    known = {name.partition("@")[0] for name in card.metrics}
+    return [_block(found, mapping, disputes, index, known) for found in tables.values()]
 
 
 def _comparable(ours: Iterable[Row]) -> dict[str, list[Row]]:
@@ -79,8 +80,10 @@ def _block(
     mapping: Reported,
     disputes: Mapping[str, str],
     index: Mapping[str, list[Row]],
+    known: Collection[str],
 ) -> Block:
     first = rows[0]
+    answered = {row.metric: our_metric(row, mapping) for row in rows}
     notes: dict[str, str] = {}  # mark -> reason
     heads = _Heads(rows)
     columns: dict[str, str] = {}
@@ -102,7 +105,8 @@ def _block(
         dataset=first.dataset,
         ours=mapping.datasets[first.dataset],
         profile=mapping.profile,
-        answers={row.metric: our_metric(row, mapping) for row in rows},
+        answers={a: b for a, b in answered.items() if b.partition("@")[0] in known},
+        only=tuple(a for a, b in answered.items() if b.partition("@")[0] not in known),
         columns=tuple(columns),
         headline=headline if len(headline) <= HEADLINES else (),
         lines=tuple(

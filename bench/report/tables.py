@@ -241,12 +241,11 @@ def _papers(shown: Sequence[Block], record: Mapping[str, Any], mapping: Reported
         notes: dict[str, str] = {}
         lines = [_paper_line(block, line, columns, near, notes) for block in same for line in block.lines]
         headers = ("method", *map(broken, columns), *(["ours"] if near else []), "printed in", "measured by")
-        answers = ", ".join(f"{a} to our {b}" for a, b in first.answers.items())
         where = f"All at {told}. " if told else ""
         parts += [
             Text(""),
             Text(one_line(f"Reported on {dataset} (real data): {standing}"), style="bold"),
-            Text(one_line(f"As printed. {where}Answers: {answers}, profile {first.profile}."), style="dim"),
+            Text(one_line(f"As printed. {where}{first.answer}."), style="dim"),
             Fitted(Grid("", (), headers, tuple(lines), tail=2)),
             *(Text(one_line(f"{mark} {reason}"), style="dim") for mark, reason in notes.items()),
         ]

@@ -120,6 +120,8 @@ def examine(plan: Plan) -> list[Finding]:
     def single() -> str:
         method, predictions = trial[0]
         alone = plan.task.answer_singly(method, data)
+        if alone is None:
+            return "not asked: the method answers as a whole"
         share = float((alone != plan.task.labels(predictions)).mean())
         if share > 1e-3:
             raise Refused(f"{share:.1%} of the labels change when samples are predicted one at a time")

@@ -22,7 +22,6 @@ EXTRAS = {
     "slurm": ("submitit", "hydra_plugins.hydra_submitit_launcher"),
     "joblib": ("hydra_plugins.hydra_joblib_launcher",),
     "hf": ("transformers", "peft"),
-    "report": ("jinja2",),
 }
 CORE = (
     *PACKAGES,

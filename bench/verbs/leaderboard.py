@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, suggest
 from bench.home import runs
 from bench.registry import card
+
+HTML = "html"  # needs the folders of runs beside the board, for their pictures
 
 
 def run(
@@ -25,7 +28,7 @@ def run(
     from bench.reported import load_rows
 
     for name, value, options in (
-        ("--format", how, tuple(leaderboard.FORMATS)),
+        ("--format", how, (*leaderboard.FORMATS, HTML)),
         ("--data", data, ("real", "phantom", "custom")),
         ("--profile", profile, ("clean", "official")),
     ):
@@ -37,10 +40,17 @@ def run(
     folders = [] if committed else [Path(folder).expanduser() if folder else runs()]
     records = leaderboard.collect(folders, task)
     board = leaderboard.build(task_card, task, records, load_rows(), data=data, profile=profile)
-    print(leaderboard.FORMATS[how](board), end="")
+    print(_page(board, folders) if how == HTML else leaderboard.FORMATS[how](board), end="")
     if figures is not None:
         _draw(board, Path(figures).expanduser())
     return 0
+
+
+def _page(board: Any, folders: Sequence[Path]) -> str:
+    from bench.report.embedded import pictures
+    from bench.report.html import board_html, findings
+
+    return board_html(board, findings(board.task), pictures(board, folders))
 
 
 def _draw(board: Any, folder: Path) -> None:

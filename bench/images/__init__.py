@@ -1,0 +1,1 @@
+"""Sets of images: files and archives, decoding, protocols, feature extractors, cached features."""
