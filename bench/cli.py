@@ -33,6 +33,12 @@ _SCORE = """key=value words:
 """
 
 
+_METRICS = """graphs: folders in Visual Genome's JSON layout, VG-SGG.h5, or graphs.jsonl
+images: folders or archives; --metrics fid,kid,is,prd,pr (of sets), mae,rmse,psnr,ssim,ms_ssim,lpips (of
+pairs by name), ds (of the images in each sub-folder of --generated)
+"""
+
+
 class Parser(argparse.ArgumentParser):
     """Argparse that answers a mistake with one sentence instead of a usage block."""
 
@@ -88,14 +94,27 @@ def parser() -> Parser:
     one.add_argument("--size", default="small", help="phantom: tiny, small, official or HxW (default small)")
     one.add_argument("--seed", type=int, default=0, help="phantom: seed (default 0)")
     one.add_argument("--json", action="store_true")
-    one = verb("metrics", "compare any two sets of graphs, without a task")
-    one.add_argument("kind", metavar="graphs")
+    one = verb("metrics", "compare any two sets of graphs or images, without a task", _METRICS)
+    one.add_argument("kind", metavar="graphs|images")
     one.add_argument("--generated", required=True, metavar="DIR", help="the set that is judged")
     one.add_argument("--reference", required=True, metavar="DIR", help="the set it is compared with")
     one.add_argument("--metrics", metavar="a,b", help="only these")
-    one.add_argument("--permutations", type=int, default=1000, help="of the test of one distribution")
-    one.add_argument("--seed", type=int, default=0, help="of the permutations (default 0)")
+    one.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
     one.add_argument("--json", action="store_true", help="print the metrics as JSON and nothing else")
+    graphs = one.add_argument_group("graphs")
+    graphs.add_argument("--permutations", type=int, help="of the test of one distribution (default 1000)")
+    images = one.add_argument_group("images")
+    images.add_argument("--extractor", metavar="NAME|file.py:Class", help="network (default inception-tf)")
+    images.add_argument("--weights", metavar="FILE", help="its weights, if not in the usual caches")
+    images.add_argument("--download", action="store_true", help="fetch weights that are absent")
+    images.add_argument("--resize", help="none, nearest, bilinear, bicubic (default), lanczos or box")
+    images.add_argument("--size", metavar="N|HxW", help="pixels to resize to; as they are without")
+    images.add_argument("--format", help="png (default), or jpeg: compress at quality 75 first")
+    images.add_argument("--stretch", help="clamp (default), or stretch: contrast of each image to its limits")
+    images.add_argument("--split", metavar="NAME", help="what the badge calls the reference, such as test")
+    images.add_argument("--under", metavar="all-protocols", help="every protocol in turn")
+    images.add_argument("--device", help="such as cpu (default) or cuda")
+    images.add_argument("--out", metavar="DIR", help="write images.json there")
     one = verb("leaderboard", "set runs beside each other and beside the reported numbers")
     one.add_argument("task")
     one.add_argument("--format", default="table", metavar="|".join(LEADERBOARD_FORMATS))
@@ -191,15 +210,7 @@ def _dispatch(argv: list[str]) -> int:
     if args.verb == "metrics":
         from bench.verbs.metrics import run as metrics
 
-        return metrics(
-            args.kind,
-            args.generated,
-            args.reference,
-            args.metrics,
-            as_json=args.json,
-            permutations=args.permutations,
-            seed=args.seed,
-        )
+        return metrics(args)
     if args.verb == "leaderboard":
         from bench.verbs.leaderboard import run as leaderboard
 

@@ -13,7 +13,6 @@ import json
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from bench.graphs.scene import SceneGraph
 from bench.nn.graph_orders import Ordering
 from bench.nn.graph_rnn import GraphRNN
 from bench.nn.graph_sequences import Batch, Encoded, batch, encode, useful
-from bench.nn.graph_training import losses
+from bench.nn.graph_training import losses, on_device
 
 NODES, CLASSES, PREDICATES = 25, 150, 50
 
@@ -76,9 +75,7 @@ def main() -> None:
         for name in list(spent)[:: 1 if turn % 2 == 0 else -1]:
             start = time.perf_counter()
             layout = {"packed": None, "longest": int(data.sizes[rows].max()), "padded": NODES}[name]
-            b = batch(data, rows, keys, Ordering.random, layout)
-            parts: list[Any] = [p.to(args.device) if isinstance(p, torch.Tensor) else p for p in b]
-            b = Batch(*parts)
+            b = on_device(batch(data, rows, keys, Ordering.random, layout), args.device)
             node, edge = losses(net(b), b)
             optimizer.zero_grad()
             (node + edge).backward()

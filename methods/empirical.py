@@ -40,11 +40,12 @@ class Empirical(Method):
 
     def fit(self, train: SceneGraphs, val: SceneGraphs, ctx: Context) -> None:
         """Remember the training graphs."""
+        self.seed = ctx.seed
         self.graphs = tuple(
             replace(graph, name="", boxes=None, attributes=None, size=None) for graph in train.graphs
         )
 
     def predict(self, x: Draw) -> list[SceneGraph]:
         """A training graph for each index."""
-        chosen = (uniforms(x, 1)[:, 0] * len(self.graphs)).astype(int)
+        chosen = (uniforms(x.under(self.seed), 1)[:, 0] * len(self.graphs)).astype(int)
         return [self.graphs[i] for i in chosen]

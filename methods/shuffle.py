@@ -46,7 +46,7 @@ class Shuffle(Method):
 
     def fit(self, train: SceneGraphs, val: SceneGraphs, ctx: Context) -> None:
         """Count; self relations and further predicates on an ordered pair do not."""
-        graphs, words = train.graphs, train.vocabulary
+        graphs, words, self.seed = train.graphs, train.vocabulary, ctx.seed
         sizes = np.asarray([len(graph) for graph in graphs])
         predicates = np.concatenate([_off_diagonal(graph) for graph in graphs])
         self.sizes = _shares(sizes - 1, ctx.protocol.max_nodes)
@@ -57,7 +57,7 @@ class Shuffle(Method):
     def predict(self, x: Draw) -> list[SceneGraph]:
         """A graph for each index."""
         most = len(self.sizes)
-        numbers = uniforms(x, 1 + most + most * most)
+        numbers = uniforms(x.under(self.seed), 1 + most + most * most)
         found = []
         for row in numbers:
             n = 1 + int(_look_up(self.sizes, row[0]))

@@ -36,6 +36,12 @@ def random_graphs(
     return found
 
 
+def made(labels: Any, edges: Any = (), predicates: Any = (), name: str = "") -> SceneGraph:
+    """A graph of plain lists."""
+    nodes, ends, words = (np.asarray(part, np.int64) for part in (labels, edges, predicates))
+    return SceneGraph(nodes, ends, words, name)
+
+
 def scenes(graphs: list[SceneGraph], objects: int = 5, predicates: int = 3) -> SceneGraphs:
     words = Vocabulary(tuple(f"o{i}" for i in range(objects)), tuple(f"p{i}" for i in range(predicates)))
     return SceneGraphs(words, tuple(graphs))

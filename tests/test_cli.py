@@ -118,7 +118,7 @@ def test_show_a_dataset_a_users_file_and_a_reported_row(bench, tiny_net):
 def test_doctor(bench):
     facts = json.loads(bench("doctor", "--json").out)
     assert facts["missing_packages"] == []
-    assert set(facts["extras"]) == {"ray", "slurm", "joblib", "hf"}
+    assert set(facts["extras"]) == {"ray", "slurm", "joblib", "hf", "fid"}
     text = bench("doctor").out
     for extra, found in facts["extras"].items():
         line = next(line for line in text.splitlines() if line.startswith(f"extra       {extra} "))

@@ -137,7 +137,7 @@ def test_a_set_without_pairs_has_no_mmd(bench, tmp_path, two, count):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("metrics", "images"), "compares graphs, got `images`"),
+        (("metrics", "pictures"), "compares graphs or images, got `pictures`"),
         (("--metrics", "mmd_graph"), "no metric `mmd_graph` of two sets of graphs. Did you mean `mmd_graph_"),
         (("--permutations", "-1"), "`--permutations` takes a whole number from 0, got -1"),
         (("--seed", "-1"), "`--seed` takes a whole number from 0, got -1"),

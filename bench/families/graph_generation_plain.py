@@ -29,10 +29,11 @@ class Generator(Method):
         """Make the generator and let it learn."""
         self.own = type(self).made(**{name: getattr(self, name) for name in self.options})
         self.own.fit(train, ctx)
+        self.seed = ctx.seed
 
     def predict(self, x: Draw) -> list[SceneGraph]:
-        """As many graphs as indices, under a seed made of the draw's and the first index."""
-        seed = int(np.random.SeedSequence([x.seed, x.indices[0]]).generate_state(1)[0])
+        """As many graphs as indices, under a seed made of the run's, the draw's and the first index."""
+        seed = int(np.random.SeedSequence([x.seed, self.seed, x.indices[0]]).generate_state(1)[0])
         return [scene(graph) for graph in self.own.sample(len(x.indices), seed)]
 
     def parameters_count(self) -> int | None:

@@ -31,6 +31,10 @@ class Draw:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def under(self, run: int) -> Draw:
+        """The same graphs of another sample, of a run's own seed: for methods whose fit draws nothing."""
+        return Draw(int(np.random.SeedSequence([self.seed, run]).generate_state(1)[0]), self.indices)
+
 
 def stream(seed: int, index: int, attempt: int = 0) -> np.random.Generator:
     """The random numbers of one graph of a sample; a further attempt at it has numbers of its own."""

@@ -2,8 +2,8 @@
 
 What is done follows the reference implementations of FID, which all call Pillow's `convert("RGB")`: grey is
 repeated, alpha is dropped (what lies beneath a transparent pixel shows, nothing is composited), a palette is
-looked up, only the first frame of an animation counts, and an orientation written in EXIF is not applied. Samples of
-16 bits keep their high byte, as Pillow does for colour.
+looked up, only the first frame of an animation counts, and an orientation written in EXIF is not applied.
+Samples of 16 bits keep their high byte, as Pillow does for colour.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ CONVERSIONS = (  # the order is that of the bits in which features remember them
 )
 LIMIT = 89_478_485  # pixels; Pillow's own bound against decompression bombs, a gibibyte at 12 bytes a pixel
 # Only these are ever tried, whatever the name says: Pillow's EPS reader, for one, starts Ghostscript.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "QOI")
+Image.init()
+_FORMATS = [
+    name
+    for name in ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "QOI")
+    if name in Image.OPEN  # AVIF and others depend on how Pillow was built
+]
 _NPY = b"\x93NUMPY"
 
 Pixels = NDArray[np.uint8]
@@ -158,7 +163,9 @@ def _array(data: bytes, name: str, done: set[str]) -> Pixels:
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, _, dtype = read(file)
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"`{name}` has a damaged npy header; write the array again.") from error
@@ -166,7 +173,8 @@ def _array(data: bytes, name: str, done: set[str]) -> Pixels:
     fits = len(shape) == 2 or channels_last or (len(shape) == 3 and shape[0] == 3)
     if not fits or not (dtype == np.uint8 or dtype.kind == "f"):
         raise UserError(
-            f"`{name}` is an array {shape} of {dtype}; save (H, W, 3) or (3, H, W) of uint8 or of floats in 0..1."
+            f"`{name}` is an array {shape} of {dtype}; save (H, W, 3) or (3, H, W) of uint8 or of floats "
+            "in 0..1."
         )
     height, width = shape[1:] if len(shape) == 3 and not channels_last else shape[:2]
     _bounded(width, height, name)

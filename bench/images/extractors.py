@@ -1,7 +1,7 @@
 """Networks that turn images into features, behind one small interface.
 
-A value computed from features is comparable only with values from the same network, the same weights and the same
-resize; all three enter an extractor's digest.
+A value computed from features is comparable only with values from the same network, the same weights and the
+same resize; all three enter an extractor's digest.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ class Extractor:
         self.digest = digest({"definition": definition, "dim": dim, "weights": state_digest(net)})
         self._net = nets.fused(net.eval().requires_grad_(False)).to(self.device)
 
+    def to(self, device: str) -> Extractor:
+        """Move the network; the same object."""
+        self.device = torch.device(device)
+        self._net.to(self.device)
+        return self
+
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features of images of one size.
 
@@ -110,13 +116,20 @@ def open_extractor(
     path, class_name = registry.split_path(name)
     if path is None and name not in INPUTS:
         raise UserError(
-            f"No extractor `{name}`.{suggest(name, NAMES)} The extractors are {', '.join(NAMES)}, or your own "
-            "as `path/to/file.py:Class`."
+            f"No extractor `{name}`.{suggest(name, NAMES)} The extractors are {', '.join(NAMES)}, or your "
+            "own as `path/to/file.py:Class`."
         )
     if weights is not None and (path is not None or name == "random"):
         raise UserError(f"The extractor `{name}` takes no file of weights; leave it out.")
-    if path is not None:
-        return _own(path, class_name, device)
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # layers draw their first weights; a run's draws stay what they were
+        if path is not None:
+            return _own(path, class_name, device)
+        return _builtin(name, weights, download, device)
+
+
+def _builtin(name: str, weights: Path | None, download: bool, device: str) -> Extractor:
     if name == "random":
         net = nets.RandomNet()
         definition = {"name": name, "seed": nets.RANDOM_SEED, "version": 1}
@@ -144,7 +157,8 @@ def _filled(net: nn.Module, path: Path, name: str) -> nn.Module:
     except RuntimeError as error:
         wrong = str(error).splitlines()[1:2] or [str(error)]
         raise UserError(
-            f"`{path}` does not fit the extractor `{name}` ({wrong[0].strip()[:200]}); give the file of that network."
+            f"`{path}` does not fit the extractor `{name}` ({wrong[0].strip()[:200]}); "
+            "give the file of that network."
         ) from error
     return net
 
@@ -175,7 +189,9 @@ def _squeezenet(name: str) -> Callable[[Path | None, bool], nn.Module]:
         path = find(name, weights, download)
         other = "squeezenet" if name == "squeezenet-caffe" else "squeezenet-caffe"
         if weights is not None and _known(path) == other:
-            raise UserError(f"`{path}` holds the weights of `{other}`, which needs other input; name that extractor.")
+            raise UserError(
+                f"`{path}` holds the weights of `{other}`, which needs other input; name that extractor."
+            )
         net = nets.SqueezePooled(_filled(squeezenet1_0(weights=None), path, name))
         if name == "squeezenet-caffe":
             bgr_mean = (104.0, 117.0, 123.0)
@@ -201,14 +217,19 @@ def _transformer(name: str) -> Callable[[Path | None, bool], nn.Module]:
         except ImportError as error:
             raise MissingExtra(f"The extractor `{name}`", "hf") from error
         net = nets.from_folder(name, find(name, weights, download))
-        mean, std = (nets.CLIP_MEAN, nets.CLIP_STD) if name == "clip" else (nets.IMAGENET_MEAN, nets.IMAGENET_STD)
+        mean, std = (
+            (nets.CLIP_MEAN, nets.CLIP_STD) if name == "clip" else (nets.IMAGENET_MEAN, nets.IMAGENET_STD)
+        )
         return nets.Prepared(net, INPUTS[name], "bicubic", mean, std)
 
     return build
 
 
 _BUILDERS: dict[str, tuple[Callable[[Path | None, bool], nn.Module], dict[str, Any]]] = {
-    "inception-tf": (_inception_tf, {"dim": 2048, "classes": 1008, "resize": "tf-bilinear", "logits": "unbiased"}),
+    "inception-tf": (
+        _inception_tf,
+        {"dim": 2048, "classes": 1008, "resize": "tf-bilinear", "logits": "unbiased"},
+    ),
     "inception-tv": (_inception_tv, {"dim": 2048, "classes": 1000, "resize": "bilinear"}),
     "squeezenet": (_squeezenet("squeezenet"), {"dim": 512, "classes": 1000, "resize": "bilinear"}),
     "squeezenet-caffe": (
@@ -229,20 +250,24 @@ def _own(path: Path, class_name: str, device: str) -> Extractor:
     cls = registry.load_method(f"{path}:{class_name}").target
     name = f"{path.name}:{class_name}"
     if not issubclass(cls, nn.Module):
-        raise UserError(f"`{name}` is no `nn.Module` class; an extractor is a network made without arguments.")
+        raise UserError(
+            f"`{name}` is no `nn.Module` class; an extractor is a network made without arguments."
+        )
     try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            torch.manual_seed(0)  # weights drawn at random are the same ones each time
+        torch.manual_seed(0)  # weights drawn at random are the same ones each time
+        with torch.inference_mode():
             net = cls().eval()
             side = getattr(net, "input_size", None)
             answer = net(torch.full((2, 3, side or 64, side or 64), 0.5))
     except Exception as error:  # a user's class may raise anything
         raise UserError(
-            f"`{name}` fails when made and tried on two grey images: {type(error).__name__}: {error}; it is made "
-            "without arguments and called with (B, 3, H, W) float32 in [0, 1]."
+            f"`{name}` fails when made and tried on two grey images: {type(error).__name__}: {error}; "
+            "it is made without arguments and called with (B, 3, H, W) float32 in [0, 1]."
         ) from error
     parts = answer if isinstance(answer, tuple | list) else (answer,)
-    if len(parts) not in (1, 2) or not all(isinstance(p, Tensor) and p.shape[:1] == (2,) and p.ndim == 2 for p in parts):
+    if len(parts) not in (1, 2) or not all(
+        isinstance(p, Tensor) and p.shape[:1] == (2,) and p.ndim == 2 for p in parts
+    ):
         got = [tuple(p.shape) if isinstance(p, Tensor) else type(p).__name__ for p in parts]
         raise UserError(f"`{name}` answers two images by {got}; return (B, D), or (B, D) and logits (B, K).")
     classes = parts[1].shape[1] if len(parts) == 2 else None

@@ -1,34 +1,33 @@
 """A set of images: a folder with sub-folders, or an archive, listed by name and read on demand.
 
-Names are POSIX paths relative to the folder or to the root of the archive, and the order is that of the names.
+Names are POSIX paths relative to the folder or to the root of the archive, and the set is sorted by them.
 What is no image by its extension, what is hidden and what a Mac adds to archives is left out and counted.
 """
 
 from __future__ import annotations
 
-import gzip
+import hashlib
+import itertools
 import os
-import shutil
-import tarfile
-import tempfile
-import threading
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from bench.errors import UserError
-from bench.files import without_folders
+from bench.images.archives import Tar, Zip
 
 EXTENSIONS = frozenset(
-    "apng avif bmp dib gif jfif jp2 jpe jpeg jpg mpo npy pbm pgm png pnm ppm qoi tga tif tiff webp".split()
+    (
+        *("apng", "avif", "bmp", "dib", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "mpo"),
+        *("npy", "pbm", "pgm", "png", "pnm", "ppm", "qoi", "tga", "tif", "tiff", "webp"),
+    )
 )
+_MOST = 3 << 30  # bytes of one file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-_DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
-_DAMAGE += (NotImplementedError, ValueError)  # a compression or a header that nobody here knows
 
 
 class Source(Protocol):
@@ -59,8 +58,10 @@ class ImageFile:
         """All bytes, undecoded.
 
         Raises:
-            UserError: They cannot be read.
+            UserError: They cannot be read, or are more than any image within `decode.LIMIT` needs.
         """
+        if self.source.stamp(self.name)[0] > _MOST:  # before an archive's bomb goes off
+            raise UserError(f"`{self.name}` is larger than {_MOST >> 30} GiB; shrink it or take it out.")
         return self.source.read(self.name)
 
     def stamp(self) -> tuple[int, int]:
@@ -85,9 +86,41 @@ class ImageSet:
     path: Path
     images: tuple[ImageFile, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    _known: _Known = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", _Known(len(self.images)))
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def content(self, index: int) -> tuple[bytes, bytes | None]:
+        """SHA-256 of the bytes of one image, and the bytes themselves where they had to be read.
+
+        An image is read once for any number of calls, as long as size and time of change stay what they were.
+        Safe to call from several threads.
+
+        Raises:
+            UserError: The image cannot be read.
+        """
+        image, known = self.images[index], self._known
+        stamp = image.stamp()
+        if known.have[index] and tuple(known.stamps[index]) == stamp:
+            return known.digests[index].tobytes(), None
+        data = image.read()
+        found = hashlib.sha256(data).digest()
+        known.digests[index] = np.frombuffer(found, np.uint8)
+        known.stamps[index], known.have[index] = stamp, True
+        return found, data
+
+
+class _Known:
+    """Digests of the images read so far; 49 bytes an image."""
+
+    def __init__(self, count: int):
+        self.have = np.zeros(count, bool)
+        self.digests = np.zeros((count, 32), np.uint8)
+        self.stamps = np.zeros((count, 2), np.int64)
 
 
 def open_set(path: Path) -> ImageSet:
@@ -102,13 +135,15 @@ def open_set(path: Path) -> ImageSet:
     """
     path = Path(path)
     if path.is_dir():
-        source: _Folder | _Zip | _Tar = _Folder(path)
+        source: _Folder | Zip | Tar = _Folder(path)
     elif not path.exists():
-        raise UserError(f"There is no `{path}`; give a folder of images or an archive ({', '.join(ARCHIVES)}).")
+        raise UserError(
+            f"There is no `{path}`; give a folder of images or an archive ({', '.join(ARCHIVES)})."
+        )
     elif path.name.lower().endswith(".zip"):
-        source = _Zip(path)
+        source = Zip(path)
     elif path.name.lower().endswith(ARCHIVES[1:]):
-        source = _Tar(path)
+        source = Tar(path)
     else:
         raise UserError(
             f"`{path}` is neither a folder nor an archive by its name; give a folder of images or one of "
@@ -123,7 +158,7 @@ def open_set(path: Path) -> ImageSet:
         else:
             names.append(name)
     names.sort()
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in itertools.pairwise(names):
         if one == other:
             raise UserError(f"`{path}` holds `{one}` twice; pack it again with one file a name.")
     if not names:
@@ -142,15 +177,6 @@ def _passed_over(name: str) -> str:
         return "hidden"
     _, dot, extension = parts[-1].rpartition(".")
     return "" if dot and extension.lower() in EXTENSIONS else "no image extension"
-
-
-def _inside(path: Path, name: str) -> str:
-    """The member's name with `./` taken off; names that lead out of the archive are refused."""
-    plain = name.replace("\\", "/")
-    parts = PurePosixPath(plain).parts
-    if plain.startswith("/") or plain[1:2] == ":" or ".." in parts:
-        raise UserError(f"`{path}` holds `{name}`, a name that leads out of the archive; pack it again without.")
-    return "/".join(parts)
 
 
 class _Folder:
@@ -195,83 +221,3 @@ class _Folder:
             f"The folder `{error.filename}` cannot be listed: {error.strerror}; make it readable or take it "
             "out of the set."
         )
-
-
-class _Zip:
-    def __init__(self, path: Path):
-        self.path = path
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
-        self._infos: dict[str, zipfile.ZipInfo] = {}
-
-    def members(self) -> Iterator[tuple[str, bool]]:
-        for info in self._archive.infolist():
-            name = _inside(self.path, info.filename)
-            if info.is_dir():
-                continue
-            if info.flag_bits & 1 and not _passed_over(name):
-                raise UserError(f"`{self.path}` is encrypted (`{name}`); unpack it and give the folder.")
-            self._infos[name] = info
-            # The upper half holds the Unix mode where the archive was made on Unix; 0o12 is a link.
-            yield name, info.external_attr >> 28 != 0o12
-
-    def read(self, name: str) -> bytes:
-        try:
-            return self._archive.read(self._infos[name])  # threads take turns at the file, zipfile sees to it
-        except _DAMAGE as error:
-            raise _damaged(self.path, error, name) from error
-
-    def stamp(self, name: str) -> tuple[int, int]:
-        return self._infos[name].file_size, self._infos[name].CRC
-
-
-class _Tar:
-    def __init__(self, path: Path):
-        self.path = path
-        self._turn = threading.Lock()
-        self._places: dict[str, tuple[int, int]] = {}
-        self._file: IO[bytes]
-        try:
-            if path.name.lower().endswith(".tar"):
-                self._file = path.open("rb")
-            else:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the set)
-                with gzip.open(path) as packed:
-                    shutil.copyfileobj(packed, self._file, 1 << 20)
-            self._file.seek(0)
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
-
-    def members(self) -> Iterator[tuple[str, bool]]:
-        try:
-            with tarfile.open(fileobj=self._file, mode="r:") as archive:
-                for member in archive:
-                    name = _inside(self.path, member.name)
-                    archive.members = []  # it would keep every member of millions
-                    if member.isdir():
-                        continue
-                    if member.isfile():
-                        self._places[name] = (member.offset_data, member.size)
-                    yield name, member.isfile()
-        except _DAMAGE as error:
-            raise _damaged(self.path, error) from error
-
-    def read(self, name: str) -> bytes:
-        start, size = self._places[name]
-        with self._turn:
-            self._file.seek(start)
-            data = self._file.read(size)
-        if len(data) != size:
-            raise _damaged(self.path, EOFError("it ends too early"), name)
-        return data
-
-    def stamp(self, name: str) -> tuple[int, int]:
-        return self._places[name][1], self._places[name][0]
-
-
-def _damaged(path: Path, error: BaseException, name: str = "") -> UserError:
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    what = f"`{name}` in `{path}`" if name else f"The archive `{path}`"
-    return UserError(f"{what} cannot be read ({without_folders(said)}); fetch or pack the archive again.")

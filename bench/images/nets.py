@@ -1,4 +1,4 @@
-"""The networks of the extractors: a resize and a normalisation, then a body that gives features and logits."""
+"""The networks of the extractors: a resize and a normalisation, then a body that gives features."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ class Prepared(nn.Module):
         std: Likewise.
         bgr: The body wants blue first.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -85,8 +88,13 @@ class SqueezePooled(nn.Module):
 
 
 # Inception's parts in the order images pass them, by the names torch-fidelity gives them.
-_PARTS = """Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 MaxPool_1 Conv2d_3b_1x1 Conv2d_4a_3x3 MaxPool_2
-Mixed_5b Mixed_5c Mixed_5d Mixed_6a Mixed_6b Mixed_6c Mixed_6d Mixed_6e Mixed_7a Mixed_7b Mixed_7c AvgPool""".split()
+_PARTS = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1"),
+    *("Conv2d_3b_1x1", "Conv2d_4a_3x3", "MaxPool_2"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d"),
+    *("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
+)
 
 
 class InceptionTF(nn.Module):
@@ -113,7 +121,8 @@ class InceptionTF(nn.Module):
         except RuntimeError as error:
             wrong = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:200]
             raise UserError(
-                f"`{path}` does not fit the extractor `inception-tf` ({wrong}); give the file of that network."
+                f"`{path}` does not fit the extractor `inception-tf` ({wrong}); "
+                "give the file of that network."
             ) from error
         self.net.to(memory_format=torch.channels_last)
 
@@ -171,7 +180,7 @@ def from_folder(name: str, folder: Path) -> Embedding:
     import transformers  # pyright: ignore[reportMissingImports]
     from transformers.utils import logging  # pyright: ignore[reportMissingImports]
 
-    cls = transformers.CLIPVisionModelWithProjection if name == "clip" else transformers.Dinov2Model
+    cls: Any = transformers.CLIPVisionModelWithProjection if name == "clip" else transformers.Dinov2Model
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # it reports the text half of CLIP, which is left out on purpose
     logging.disable_progress_bar()
@@ -179,24 +188,33 @@ def from_folder(name: str, folder: Path) -> Embedding:
         net, info = cls.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except Exception as error:  # transformers raises whatever its many readers raise
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"`{folder}` holds no weights of `{name}` ({said}); fetch the folder again.") from error
+        raise UserError(
+            f"`{folder}` holds no weights of `{name}` ({said}); fetch the folder again."
+        ) from error
     finally:
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
+    have, want = (net.config.projection_dim, 512) if name == "clip" else (net.config.hidden_size, 1024)
+    if have != want:
+        raise UserError(
+            f"`{folder}` holds a model with {have} features, `{name}` has {want}; give its folder."
+        )
     missing = sorted(info["missing_keys"])
     if missing:  # they would be random numbers
-        raise UserError(f"`{folder}` lacks weights of `{name}`, first `{missing[0]}`; fetch the folder again.")
+        raise UserError(
+            f"`{folder}` lacks weights of `{name}`, first `{missing[0]}`; fetch the folder again."
+        )
     return Embedding(net.float(), "image_embeds" if name == "clip" else "pooler_output")
 
 
 class RandomNet(nn.Module):
     """A fixed convolutional network that was never trained, for trials.
 
-    Four strided convolutions with ReLU at 64x64 pixels, averaged to 2x2: 2,048 features whose mean square is near
-    1 on photographs, and a linear layer to 1,000 logits. Half of the first filters sum to zero, so that edges
-    count and not brightness alone. Weights are uniform numbers of NumPy's frozen legacy generator, scaled after
-    He et al. (2015); the same everywhere, bit by bit.
+    Four strided convolutions with ReLU at 64x64 pixels, averaged to 2x2: 2,048 features whose mean square is
+    near 1 on photographs, and a linear layer to 1,000 logits. Half of the first filters sum to zero, so that
+    edges count and not brightness alone. Weights are uniform numbers of NumPy's frozen legacy generator,
+    scaled after He et al. (2015).
     """
 
     def __init__(self) -> None:
@@ -204,7 +222,12 @@ class RandomNet(nn.Module):
         source = np.random.RandomState(RANDOM_SEED)
         self.convolutions = nn.ModuleList(
             _drawn(nn.Conv2d(given, made, side, stride=2, padding=side // 2), source, gain)
-            for given, made, side, gain in ((3, 32, 5, 2), (32, 64, 3, 2), (64, 128, 3, 2), (128, 512, 3, 1.1))
+            for given, made, side, gain in (
+                (3, 32, 5, 2),
+                (32, 64, 3, 2),
+                (64, 128, 3, 2),
+                (128, 512, 3, 1.1),
+            )
         )
         first: Any = self.convolutions[0]
         with torch.no_grad():

@@ -1,8 +1,8 @@
 """What is done to images before a network sees them: part of the name of every metric on sets of images.
 
-Frechet distances of one pair of sets move by several points with the filter that resizes, with the file format
-and with the stretching of contrast (Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN
-Evaluation", CVPR 2022), so two values are comparable only under one protocol.
+Frechet distances of one pair of sets move by several points with the filter that resizes, with the file
+format and with the stretching of contrast (Parmar et al., "On Aliased Resizing and Surprising Subtleties in
+GAN Evaluation", CVPR 2022), so two values are comparable only under one protocol.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class ImageProtocol:
 
     Args:
         extractor: Name of the network, see `bench.images.extractors`, or `path/to/file.py:Class`.
-        resize: Pillow's filter, on uint8 and averaging where it shrinks, that brings images to `size`; without
-            a size there is nothing to filter and it becomes `none`.
+        resize: Pillow's filter, on uint8 and averaging where it shrinks, that brings images to `size`;
+            without a size there is nothing to filter and it becomes `none`.
         size: Side of a square, or (H, W), in pixels; None leaves images as they are, mixed sizes
             too, and what the network needs is done by its own resize (inside `inception-tf` that is
             TensorFlow's bilinear one, which does not average).
@@ -67,7 +67,8 @@ class ImageProtocol:
             given = getattr(self, name)
             if given not in options:
                 raise UserError(
-                    f"`{name}={given}` is unknown;{suggest(str(given), options)} take one of {', '.join(options)}."
+                    f"`{name}={given}` is not known.{suggest(str(given), options)} "
+                    f"Take one of {', '.join(options)}."
                 )
         if self.size is None:
             object.__setattr__(self, "resize", "none")  # one protocol, one digest
@@ -75,7 +76,8 @@ class ImageProtocol:
         sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
         if len(sides) != 2 or any(type(side) is not int or not 1 <= side <= _LARGEST for side in sides):
             raise UserError(
-                f"`size={self.size}` is no size; give one side or height and width, from 1 to {_LARGEST} pixels."
+                f"`size={self.size}` is no size; give one side, or height and width, "
+                f"from 1 to {_LARGEST} pixels."
             )
         if self.resize == "none":
             raise UserError("`resize=none` leaves images as they are; leave `size` out or name a filter.")
@@ -89,11 +91,6 @@ class ImageProtocol:
     def digest(self) -> str:
         """SHA-256 over every part; folders of a user's file do not enter, its content is the extractor's."""
         parts = asdict(self) | {"extractor": without_folders(self.extractor), "size": self.shape}
-        return digest({"version": _VERSION, **parts})
-
-    def pixels_digest(self) -> str:
-        """SHA-256 over what `apply` does, without the extractor."""
-        parts = asdict(self) | {"extractor": "", "size": self.shape}
         return digest({"version": _VERSION, **parts})
 
     def badge(self, metric: str, n_real: int, n_generated: int, reference: str) -> str:

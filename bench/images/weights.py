@@ -51,7 +51,15 @@ def _hub(what: str, file: str) -> Weights:
 
 def _head(name: str, sha256: str) -> Weights:
     carried = ("torchmetrics/functional/image/lpips_models", "lpips/weights/v0.1")
-    return Weights(f"LPIPS 0.1, linear head of {name}", (f"{name}.pth",), sha256, f"{_LPIPS}{name}.pth", True, "", carried)
+    return Weights(
+        f"LPIPS 0.1, linear head of {name}",
+        (f"{name}.pth",),
+        sha256,
+        f"{_LPIPS}{name}.pth",
+        True,
+        "",
+        carried,
+    )
 
 
 WEIGHTS = {
@@ -91,9 +99,7 @@ def hint(name: str) -> str:
             f"`{home() / 'weights' / name}` ({weights.what})."
         )
     made = "" if weights.direct else ", converted to torchvision's layout,"
-    return (
-        f"Put `{weights.files[0]}`{made} from {weights.url} into `{home() / 'weights'}` ({weights.what})."
-    )
+    return f"Put `{weights.files[0]}`{made} from {weights.url} into `{home() / 'weights'}` ({weights.what})."
 
 
 def find(name: str, given: Path | None = None, download: bool = False) -> Path:
@@ -209,6 +215,7 @@ def _download(name: str, weights: Weights) -> Path:
     folder, file = home() / "weights", weights.files[0]
     part = f".{file}.{os.getpid()}.part"
     folder.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("WARNING")  # it would advise to write the checksum into the program
     try:
         pooch.retrieve(weights.url, known, part, folder, progressbar=False)
         if problem := _problem(weights, folder / part):

@@ -1,26 +1,32 @@
 """Fréchet distance between two sets of features (Heusel et al. 2017), exact at any rank, in one pass.
 
 d² = |μ₁ - μ₂|² + tr C₁ + tr C₂ - 2 tr (C₁ C₂)^½ with unbiased covariances. The references take a general
-matrix square root of C₁ C₂; but its trace is the sum of the singular values of R₁ R₂ᵀ for any factors
-Cᵢ = Rᵢᵀ Rᵢ. With at most D samples the centred features themselves are such a factor (the Gram route), exact
-where the square root of a singular product is not. At full rank one Cholesky factor and the eigenvalues of a
-symmetric matrix are enough.
+matrix square root of C₁ C₂ or its eigenvalues; but the trace is the sum of the singular values of R₁ R₂ᵀ for
+any factors Cᵢ = Rᵢᵀ Rᵢ. With at most D samples the centred features themselves are such a factor (the Gram
+route), exact where the square root of a singular product is not. Otherwise a Cholesky factor C₁ = L Lᵀ and
+the eigenvalues of the symmetric Lᵀ C₂ L are enough: a tenth of the time.
 
 Shapes: N samples, D features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh, svdvals
+from scipy.linalg import eigvalsh, svdvals
 from scipy.linalg.blas import dsyrk  # pyright: ignore[reportAttributeAccessIssue]
+from scipy.linalg.lapack import (
+    dpotrf,  # pyright: ignore[reportAttributeAccessIssue]
+    dpstrf,  # pyright: ignore[reportAttributeAccessIssue]
+    dsygst,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 Floats = NDArray[np.float64]
-SMALL = 1e-10  # eigenvalues of the product below this share of the largest: take the careful route
+ROUNDING = 1e-10  # share of the trace that rounding may cost before pivots are taken
+_AT_ONCE = 4096  # samples
 
 
 @dataclass
@@ -100,7 +106,7 @@ def gathered(blocks: Iterable[NDArray[np.floating]]) -> Statistics:
 
 
 def frechet(first: Statistics, second: Statistics) -> float:
-    """The squared Fréchet distance, what is called FID on Inception features.
+    """The squared Fréchet distance, what is called FID on Inception features; never negative.
 
     Raises:
         ValueError: Fewer than two samples on a side.
@@ -110,41 +116,101 @@ def frechet(first: Statistics, second: Statistics) -> float:
             raise ValueError("a Fréchet distance needs two samples on each side")
     a, b = first.factor(), second.factor()
     gap = float(np.sum((first.mean - second.mean) ** 2))
-    if a is not None and b is not None:
-        return gap + float((a**2).sum() + (b**2).sum()) - 2 * _nuclear(a @ b.T)
     if a is None and b is None:
-        c1, c2 = first.covariance, second.covariance
-        return gap + float(np.trace(c1) + np.trace(c2)) - 2 * trace_sqrt(c1, c2)
-    few, other = (a, second) if a is not None else (b, first)
-    assert few is not None
-    c = other.covariance
-    return gap + float((few**2).sum() + np.trace(c)) - 2 * _nuclear(few @ _factor(c).T)
+        return frechet_of(first.mean, first.covariance, second.mean, second.covariance)
+    if a is not None and b is not None:
+        spread, root = float((a**2).sum() + (b**2).sum()), _nuclear(a @ b.T)
+    else:
+        few, other = (a, second) if a is not None else (b, first)
+        assert few is not None
+        c = other.covariance
+        spread, root = float((few**2).sum() + np.trace(c)), _nuclear(few @ _pivoted(c).factor())
+    return max(0.0, gap + spread - 2 * root)
 
 
 def frechet_of(mean1: Floats, c1: Floats, mean2: Floats, c2: Floats) -> float:
     """The same from means (D,) and covariances (D, D), such as statistics files hold them."""
-    return float(np.sum((mean1 - mean2) ** 2) + np.trace(c1) + np.trace(c2)) - 2 * trace_sqrt(c1, c2)
+    spread = float(np.trace(c1) + np.trace(c2))
+    return max(0.0, float(np.sum((mean1 - mean2) ** 2)) + spread - 2 * trace_sqrt(c1, c2))
 
 
 def trace_sqrt(c1: Floats, c2: Floats) -> float:
-    """Trace of (C₁ C₂)^½ for symmetric positive semi-definite (D, D)."""
-    for a, b in ((c1, c2), (c2, c1)):
-        try:
-            root = cholesky(a, lower=True)
-        except LinAlgError:
-            continue
-        values = eigvalsh(root.T @ b @ root, check_finite=False)
-        # Below full rank the small eigenvalues are rounding, and their roots are not small.
-        if values[0] > SMALL * values[-1]:
+    """Trace of (C₁ C₂)^½ for symmetric positive semi-definite (D, D) float64.
+
+    Three routes, each taken where the one before might lose digits:
+
+    1. Eigenvalues of Lᵀ C₂ L. An eigenvalue λ is known to about ε λ_max, its root to ε λ_max / 2√λ; taken
+       where the sum of these is small, which the pivots of both covariances foretell.
+    2. The same with pivots, on the less regular of the two covariances. The product then falls off from its
+       first row to its last, and small eigenvalues of such a matrix come out to nearly full precision.
+    3. Singular values of R₁ R₂ᵀ, where both covariances lack rank.
+    """
+    sides = [_rooted(np.asfortranarray(c, dtype=np.float64)) for c in (c1, c2)]
+    (c1, root, least), (c2, other, full) = sorted(sides, key=lambda side: side[2])
+    if least > 0:
+        guess = (np.diag(root) * np.diag(other)) ** 2
+        if _lost(guess) <= ROUNDING * np.sqrt(guess).sum():
+            values = _product_eigenvalues(c2, root)
+            total = float(np.sqrt(np.maximum(values, 0)).sum())
+            if _lost(values) <= ROUNDING * total:
+                return total
+    first = _pivoted(c1)
+    if full > 0 and first.rank:
+        values = _product_eigenvalues(c2[np.ix_(first.order, first.order)], first.lower)
+        if values[0] > 0:
             return float(np.sqrt(values).sum())
-    return _nuclear(_factor(c1) @ _factor(c2).T)
+    return _nuclear(first.factor().T @ _pivoted(c2).factor())
 
 
-def _factor(c: Floats) -> Floats:
-    """R (rank, D) with C = Rᵀ R; eigenvalues within rounding of zero are left out."""
-    values, vectors = eigh(c)
-    kept = values > len(c) * np.finfo(np.float64).eps * max(values[-1], 0.0)
-    return (vectors[:, kept] * np.sqrt(values[kept])).T
+def _rooted(c: Floats) -> tuple[Floats, Floats, float]:
+    """C, its Cholesky factor, and its smallest to its largest pivot; zero where rank is missing."""
+    root, failed = dpotrf(c, lower=1)
+    pivots = np.diag(root)
+    least = 0.0 if failed else float(pivots.min() / pivots.max())
+    return c, root, least if least**2 > len(c) * np.finfo(np.float64).eps else 0.0
+
+
+def _product_eigenvalues(c: Floats, root: Floats) -> Floats:
+    """Eigenvalues, ascending, of Lᵀ C L for lower-trapezoidal L (D, rank)."""
+    if root.shape[0] == root.shape[1]:
+        product, _ = dsygst(np.asfortranarray(c), root, itype=2, lower=1)
+    else:
+        product = root.T @ c @ root
+    return eigvalsh(product, lower=True, check_finite=False, driver="evd")
+
+
+def _lost(values: Floats) -> float:
+    """Bound on what rounding of eigenvalues may do to the sum of their roots."""
+    noise = np.finfo(np.float64).eps * max(values.max(), 0.0)
+    known = values[values > noise]
+    return float((noise / (2 * np.sqrt(known))).sum() + (len(values) - len(known)) * np.sqrt(noise))
+
+
+@dataclass(frozen=True)
+class _Pivoted:
+    """C[order][:, order] = L Lᵀ with L (D, rank) lower-trapezoidal, its diagonal falling."""
+
+    lower: Floats
+    order: NDArray[np.intp]
+
+    @property
+    def rank(self) -> int:
+        return self.lower.shape[1]
+
+    def factor(self) -> Floats:
+        """F (D, rank) with C = F Fᵀ, rows in their own order."""
+        found = np.empty_like(self.lower)
+        found[self.order] = self.lower
+        return found
+
+
+def _pivoted(c: Floats) -> _Pivoted:
+    """Cholesky with complete pivoting; pivots within rounding of zero (D ε of the largest) end it."""
+    largest = float(np.diag(c).max())
+    if largest <= 0:  # identical samples
+        return _Pivoted(np.zeros((len(c), 0), order="F"), np.arange(len(c)))
+    packed, order, rank, _ = dpstrf(np.asfortranarray(c), lower=1)
+    return _Pivoted(np.asfortranarray(np.tril(packed)[:, :rank]), order - 1)
 
 
 def _nuclear(matrix: Floats) -> float:
@@ -168,9 +234,16 @@ def extrapolated(
     """
     if len(first) < 20:
         raise ValueError("FID-infinity needs twenty generated samples")
-    rng, reference = np.random.default_rng(seed), gathered([second])
+    rng, reference = np.random.default_rng(seed), gathered(_blocks(second, np.arange(len(second))))
     sizes = np.linspace(max(2, len(first) // 10), len(first), points).round().astype(int)
-    values = [
-        frechet(gathered([first[rng.choice(len(first), size, replace=False)]]), reference) for size in sizes
-    ]
+    values = []
+    for size in sizes:
+        drawn = np.sort(rng.choice(len(first), size, replace=False))
+        values.append(frechet(gathered(_blocks(first, drawn)), reference))
     return float(np.polyfit(1 / sizes, values, 1)[1])
+
+
+def _blocks(features: NDArray[np.floating], rows: NDArray[np.intp]) -> Iterator[NDArray[np.floating]]:
+    """The rows named, some thousand at a time: features may be larger than memory."""
+    for start in range(0, len(rows), _AT_ONCE):
+        yield features[rows[start : start + _AT_ONCE]]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = 10
+_AT_ONCE = 4096  # samples: logits may be larger than memory
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,23 @@ def inception_score(
     """
     if not len(logits):
         raise ValueError("an Inception Score needs a sample")
-    logits = np.asarray(logits, np.float64)
-    if shuffle is not None:
-        logits = logits[np.random.RandomState(shuffle).permutation(len(logits))]
-    logits = logits - logits.max(1, keepdims=True)
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    splits = min(splits, len(log_p))
+    count = len(logits)
+    order = None if shuffle is None else np.random.RandomState(shuffle).permutation(count)
+    splits = min(splits, count)
     values = []
     for i in range(splits):
-        part = log_p[i * len(log_p) // splits : (i + 1) * len(log_p) // splits]
-        p = np.exp(part)
-        mean = p.mean(0)
+        start, stop = i * count // splits, (i + 1) * count // splits
+        mass, negentropy = np.zeros(logits.shape[1]), 0.0
+        for at in range(start, stop, _AT_ONCE):
+            rows = slice(at, min(at + _AT_ONCE, stop))
+            part = np.asarray(logits[rows] if order is None else logits[order[rows]], np.float64)
+            log_p = part - part.max(1, keepdims=True)
+            log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
+            p = np.exp(log_p)
+            mass += p.sum(0)
+            negentropy += float(np.vdot(p, log_p))
+        mean = mass / (stop - start)
         log_mean = np.log(mean, out=np.zeros_like(mean), where=mean > 0)  # where p is 0, so is its share
-        values.append(np.exp((p * (part - log_mean)).sum(1).mean()))
+        # The mean KL is the mean of p log p less that of p log of the mean, which is of the mean alone.
+        values.append(np.exp(negentropy / (stop - start) - mean @ log_mean))
     return InceptionScore(float(np.mean(values)), float(np.std(values)), splits)

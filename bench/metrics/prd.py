@@ -68,7 +68,7 @@ def precision_recall(
 ) -> tuple[float, float]:
     """(F_1/8, F_8) of the mean curve over several clusterings.
 
-    The reference draws as many of the larger set as the smaller has; so does this.
+    The reference takes sets of equal size only; here as many of the larger set are drawn as the smaller has.
 
     Args:
         generated: (N, D) features.

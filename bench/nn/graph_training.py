@@ -183,7 +183,7 @@ def nll(
             for start in range(0, count, AT_ONCE):
                 rows = by_size[start : start + AT_ONCE]
                 b = batch(encoded, rows, keys[rows], ordering)
-                found[rows, number] = batch_nll(net, prior, _to(b, device), len(rows))
+                found[rows, number] = batch_nll(net, prior, on_device(b, device), len(rows))
     return found
 
 
@@ -194,13 +194,14 @@ def batch_nll(net: GraphRNN, prior: NDArray[np.float64], b: Batch, count: int) -
     edge = F.cross_entropy(to, b.to_answer, reduction="none")
     edge = edge + F.cross_entropy(back, b.from_answer, reduction="none")
     graph_of_node = b.graph_of_node.cpu().numpy()
-    total = np.bincount(graph_of_node, node.cpu().numpy(), count)
+    total = np.bincount(graph_of_node, node.cpu().numpy(), count).astype(np.float64)
     total += np.bincount(b.graph_of_edge.cpu().numpy(), edge.cpu().numpy(), count)
     first = b.node[: b.node_sizes[0]].cpu().numpy() - 1  # the first step of the packing
     total[graph_of_node[: b.node_sizes[0]]] -= np.log(prior[first])
     return total
 
 
-def _to(b: Batch, device: torch.device) -> Batch:
+def on_device(b: Batch, device: torch.device | str) -> Batch:
+    """A batch with its tensors moved; sizes of steps stay as they are."""
     parts: list[Any] = [part.to(device) if isinstance(part, Tensor) else part for part in b]
     return Batch(*parts)

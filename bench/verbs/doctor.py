@@ -22,6 +22,7 @@ EXTRAS = {
     "slurm": ("submitit", "hydra_plugins.hydra_submitit_launcher"),
     "joblib": ("hydra_plugins.hydra_joblib_launcher",),
     "hf": ("transformers", "peft"),
+    "fid": ("torch_fidelity",),
 }
 CORE = (
     *PACKAGES,
@@ -55,7 +56,7 @@ def run(as_json: bool) -> int:
     for name, where in facts["data"].items():
         print(f"data        {name:<13} {where}")
     for name, where in facts["weights"].items():
-        print(f"weights     {name:<13} {where}")
+        print(f"weights     {name:<16} {where}")
     return 0
 
 
@@ -95,7 +96,8 @@ def examine() -> dict[str, Any]:
 
 
 def _weights() -> dict[str, str]:
-    """ImageNet weights of the classifiers that start from them: where they are, or how to get them."""
+    """Weights of classifiers that start from ImageNet's, of extractors and of LPIPS: where, or the remedy."""
+    from bench.images.weights import found as of_images
     from bench.nn.classifiers import Model, find_pretrained, is_official, pretrained_hint
 
     found = {}
@@ -105,6 +107,8 @@ def _weights() -> dict[str, str]:
             found[str(name)] = pretrained_hint(name)
         else:
             found[str(name)] = f"{path}" if is_official(path) else f"{path} is not torchvision's file"
+    for name, path, sentence in of_images():
+        found[name] = sentence if path is None else str(path)
     return found
 
 

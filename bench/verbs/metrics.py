@@ -1,124 +1,62 @@
-"""`bench metrics graphs --generated A --reference B`: compare any two sets of graphs, without a task."""
+"""`bench metrics graphs|images`: any two sets beside each other, without a task."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.errors import UserError, suggest
 
-if TYPE_CHECKING:
-    from bench.core import MetricValue
-    from bench.graphs.scene import SceneGraphs
+KINDS = ("graphs", "images")
+_GRAPHS = ("permutations",)
+_IMAGES = (
+    *("extractor", "weights", "download", "resize", "size", "format", "stretch", "split", "under"),
+    *("device", "out"),
+)
 
-KINDS = ("graphs",)
 
-
-def run(
-    kind: str,
-    generated: str | Path,
-    reference: str | Path,
-    metrics: str | None = None,
-    *,
-    as_json: bool = False,
-    permutations: int = 1000,
-    seed: int = 0,
-) -> int:
-    """Print metrics of a set of graphs beside another.
-
-    Exactly the graphs given are compared: nothing is filtered; what reading put in order is told in one line
-    on standard error.
-
-    Args:
-        kind: `graphs`.
-        generated: Folder or file of the set that is judged, in any layout of `bench.graphs.read`.
-        reference: Folder or file of the set it is compared with.
-        metrics: Names joined by commas; the official MMDs are always there. None for all.
-        as_json: `{"metrics": {name: {...}}}` on standard output and nothing else.
-        permutations: Of the tests behind `mmd_node_p` and `mmd_graph_p`; 0 leaves them out.
-        seed: Of these.
-
-    Returns:
-        The exit code, 0.
-
-    What is undefined, such as the MMD of a single graph, is null, with the reason on standard error.
+def run(args: Namespace) -> int:
+    """Compare what the command line names.
 
     Raises:
-        UserError: An unknown kind or metric, or a set that cannot be read.
+        UserError: An unknown kind, or an option of the other one.
     """
+    kind = args.kind
     if kind not in KINDS:
-        raise UserError(f"`bench metrics` compares {', '.join(KINDS)}, got `{kind}`.{suggest(kind, KINDS)}")
-    if permutations < 0 or seed < 0:
-        name, value = ("permutations", permutations) if permutations < 0 else ("seed", seed)
-        raise UserError(f"`--{name}` takes a whole number from 0, got {value}.")
-    from bench.metrics.graphs import SET_METRICS, against
+        raise UserError(f"`bench metrics` compares {' or '.join(KINDS)}, got `{kind}`.{suggest(kind, KINDS)}")
+    foreign = _IMAGES if kind == "graphs" else _GRAPHS
+    given = [name for name in foreign if getattr(args, name) not in (None, False)]
+    if given:
+        raise UserError(f"`--{given[0]}` is no option of `bench metrics {kind}`; leave it out.")
+    if kind == "graphs":
+        from bench.verbs.graph_metrics import run as graphs
 
-    wanted = _wanted(metrics, SET_METRICS, permutations)
-    from bench.graphs.read import read_graphs
-    from bench.graphs.scene import joined
+        permutations = 1000 if args.permutations is None else args.permutations
+        return graphs(
+            args.generated,
+            args.reference,
+            args.metrics,
+            as_json=args.json,
+            permutations=permutations,
+            seed=args.seed,
+        )
+    from bench.verbs.image_metrics import Options
+    from bench.verbs.image_metrics import run as images
 
-    first, second = joined(read_graphs(Path(generated)), read_graphs(Path(reference)))
-    sets = {"generated": first, "reference": second}
-    print(cleaned_line(sets), file=sys.stderr)
-    for (side, scenes), path in zip(sets.items(), (generated, reference), strict=True):
-        if len(scenes) < 2:
-            held = "1 graph" if len(scenes) == 1 else "no graph"
-            print(f"MMD is undefined: {side} `{path}` holds {held}, so no pair.", file=sys.stderr)
-    found = against(
-        first.graphs, second.graphs, first.vocabulary, permutations=permutations, seed=seed, wanted=wanted
+    plain = {name: getattr(args, name) for name in ("extractor", "resize", "format", "stretch", "device")}
+    return images(
+        args.generated,
+        args.reference,
+        Options(
+            metrics=args.metrics,
+            **{name: value for name, value in plain.items() if value is not None},
+            weights=Path(args.weights).expanduser() if args.weights else None,
+            download=args.download,
+            size=args.size,
+            reference_name=args.split or "reference",
+            under=args.under,
+            seed=args.seed,
+            out=Path(args.out).expanduser() if args.out else None,
+            as_json=args.json,
+        ),
     )
-    if as_json:
-        from bench.core import Scored
-        from bench.record import metric_parts
-
-        parts = metric_parts(Scored(dict(found), [])).items()
-        shown = {name: part.model_dump(exclude={"intervals"}) for name, part in parts}
-        print(json.dumps({"metrics": shown}, indent=2))
-    else:
-        _table(sets, found)
-    return 0
-
-
-def cleaned_line(sets: Mapping[str, SceneGraphs]) -> str:
-    """What reading put in order, on one line."""
-    told = []
-    for side, scenes in sets.items():
-        counts = ", ".join(f"{count:,} {what}" for what, count in scenes.cleaned.items() if count)
-        told.append(f"{side}: {counts or 'nothing'}")
-    return f"Put in order on reading: {'; '.join(told)}."
-
-
-def _wanted(metrics: str | None, known: tuple[str, ...], permutations: int) -> tuple[str, ...]:
-    from bench.metrics.graphs import OFFICIAL
-
-    if metrics is None:
-        return known
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"There is no metric `{name}` of two sets of graphs.{suggest(name, known)} "
-                f"There are {', '.join(known)}."
-            )
-        if name.endswith("_p") and not permutations:
-            raise UserError(f"`{name}` is a permutation test; give `--permutations` above 0.")
-    return tuple(name for name in known if name in names or name in OFFICIAL)
-
-
-def _table(sets: Mapping[str, SceneGraphs], found: Mapping[str, MetricValue]) -> None:
-    from rich.text import Text
-
-    from bench.report.grids import Grid, bounds, number
-    from bench.report.tables import Fitted, console
-
-    out = console()
-    sizes = ", ".join(f"{len(scenes):,} {side}" for side, scenes in sets.items())
-    out.print(Text(f"{sizes} graphs; MMD is MMD squared times 1000, unbiased.", style="bold"))
-    lines = [
-        (name, number(metric.value), bounds(metric.ci_low, metric.ci_high), str(metric.n), metric.unit)
-        for name, metric in found.items()
-    ]
-    out.print(Fitted(Grid("", (), ("metric", "value", "95 %", "n", "unit"), tuple(lines), tail=1)))

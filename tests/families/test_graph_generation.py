@@ -133,7 +133,7 @@ class Chains:
 def test_a_plain_class_becomes_a_method():
     node = adapted(Chains, "Chains")
     method = node(label=2)  # pyright: ignore[reportCallIssue]
-    method.fit(scenes(), None, SimpleNamespace())  # pyright: ignore[reportArgumentType]
+    method.fit(scenes(), None, SimpleNamespace(seed=0))  # pyright: ignore[reportArgumentType]
     drawn = method.predict(Draw(0, (0, 1, 2)))
     assert len(drawn) == 3
     assert drawn[0].labels[0] == 2

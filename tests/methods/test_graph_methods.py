@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
-from graph_toys import TINY, context, every_graph, random_graphs, scenes
+from graph_toys import TINY, context, every_graph, made, random_graphs, scenes
 
 from bench import registry
 from bench.errors import UserError
 from bench.families.graph_generation import checked, flat
 from bench.graphs.draw import Draw
-from bench.graphs.scene import SceneGraph, SceneGraphs
+from bench.graphs.scene import SceneGraphs
 from bench.nn.graph_method import NodeHistory
 from bench.nn.graph_orders import Ordering
 from bench.nn.graph_training import EdgeSchedule
@@ -146,8 +147,8 @@ def test_shuffle_keeps_marginals_and_finds_every_order_alike(tmp_path):
     turned = [graph.permuted(np.arange(len(graph))[::-1]) for graph in graphs]
     assert method.nll(graphs, 2, 0) == pytest.approx(method.nll(turned, 2, 0))
     assert all((graph.edges[:, 0] != graph.edges[:, 1]).all() for graph in drawn)
-    loop = SceneGraph(np.zeros(3), np.array([[0, 0], [0, 1], [0, 1]]), np.array([1, 2, 0]))
-    plain = SceneGraph(np.zeros(3), np.array([[0, 1]]), np.array([2]))
+    loop = made(np.zeros(3), np.array([[0, 0], [0, 1], [0, 1]]), np.array([1, 2, 0]))
+    plain = made(np.zeros(3), np.array([[0, 1]]), np.array([2]))
     assert method.nll([loop], 1, 0) == method.nll([plain], 1, 0)
 
 
@@ -160,12 +161,20 @@ def test_the_likelihood_nears_the_truth_of_the_grammar_from_above(tmp_path):
     test = grammar.sample(500, 1, filtered=True)
     true = -np.array([grammar.log_prob(graph, filtered=True) for graph in test])
     val = SceneGraphs(grammar.vocabulary, tuple(test[:20]))
-    given = {"epochs": 3, "batches_per_epoch": 100, "batch_size": 64, "lr": 0.005, "lr_gamma": 0.8}
-    schedule = {"constant_epochs": 1, "lr_step": 20, "validate_every": 3}
+    given: dict[str, Any] = {
+        "epochs": 3,
+        "batches_per_epoch": 100,
+        "batch_size": 64,
+        "lr": 0.005,
+        "lr_gamma": 0.8,
+        "constant_epochs": 1,
+        "lr_step": 20,
+        "validate_every": 3,
+    }
     found, possible = {}, {}
     for name, options in (("shuffle", {}), ("scenegraphgen", {"hidden": 48, "layers": 1})):
         method = make(name, **options)
-        method.fit(train, val, context(tmp_path / name, **given, **schedule))
+        method.fit(train, val, context(tmp_path / name, **given))
         found[name] = method.nll(test, 4, 0).mean(1)
         drawn = method.predict(Draw(0, tuple(range(200))))
         possible[name] = np.mean([np.isfinite(grammar.log_prob(graph)) for graph in drawn])
@@ -175,3 +184,14 @@ def test_the_likelihood_nears_the_truth_of_the_grammar_from_above(tmp_path):
     assert found["shuffle"].mean() > true.mean() + 20
     # Which relations two classes may have is structure: a model learns it, marginals do not hold it.
     assert possible["scenegraphgen"] > 0.1 > 0.01 > possible["shuffle"]
+
+
+@pytest.mark.parametrize("name", ["empirical", "shuffle"])
+def test_runs_with_other_seeds_draw_other_samples(name, tmp_path):
+    drawn = []
+    for seed in (0, 0, 1):
+        method, ctx = make(name), context(tmp_path, **SMALL)
+        ctx.seed = seed
+        method.fit(scenes(random_graphs(60)), scenes(random_graphs(20, seed=1)), ctx)
+        drawn.append(flat(method.predict(Draw(121, tuple(range(20))))).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]

@@ -6,10 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from graph_toys import encoded, random_graphs
+from graph_toys import encoded, made, random_graphs
 
 from bench.graphs.ranks import RANKS, ranks
-from bench.graphs.scene import SceneGraph
 from bench.nn.graph_orders import Ordering, first_node, orders
 
 
@@ -58,14 +57,14 @@ def test_hierarchical_orders_rise_in_rank_and_are_random_within_one():
     for i, graph in enumerate(graphs):
         ranked = data.ranks[i][found[i][: len(graph)]]
         assert (np.diff(ranked) >= 0).all()
-    same = [SceneGraph(np.zeros(3), np.zeros((0, 2)), np.zeros(0))] * 3000
+    same = [made(np.zeros(3))] * 3000
     seen = Counter(tuple(row[:3]) for row in drawn(Ordering.hierarchical, same)[2])
     assert len(seen) == 6
     assert max(seen.values()) < 620
 
 
 def test_random_orders_are_all_alike_and_bfs_starts_anywhere():
-    chain = SceneGraph(np.zeros(3), np.array([[0, 1], [1, 2]]), np.zeros(2))
+    chain = made(np.zeros(3), np.array([[0, 1], [1, 2]]), np.zeros(2))
     seen = Counter(tuple(row[:3]) for row in drawn(Ordering.random, [chain] * 6000)[2])
     assert len(seen) == 6
     assert all(850 < count < 1150 for count in seen.values())

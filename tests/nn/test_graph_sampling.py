@@ -1,4 +1,4 @@
-"""Sampling: batched as one at a time, with the model's own probabilities, completed, and the official slip."""
+"""Sampling: batched as one at a time, with the model's own probabilities, completed, the official slip."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from graph_toys import encoded, every_graph, in_order, network, random_graphs
+from graph_toys import encoded, every_graph, in_order, made, network, random_graphs
 
 from bench.errors import RunFailed, UserError
 from bench.families.graph_generation import flat
 from bench.graphs.draw import Draw, stream, uniforms
-from bench.graphs.scene import SceneGraph
 from bench.nn.graph_orders import Ordering
 from bench.nn.graph_sampling import Sampler, generate
 from bench.nn.graph_sequences import batch
@@ -99,7 +98,7 @@ def test_frequencies_of_a_tiny_model_are_its_exact_probabilities_which_sum_to_on
 def test_completions_have_the_conditional_probabilities_of_the_model():
     net = network(1, sharp=2, objects=2, predicates=1, max_nodes=3)
     prior, everything = np.array([0.3, 0.7]), every_graph(2, 1, 3)
-    partial = SceneGraph(np.array([1, 0]), np.array([[1, 0]]), np.array([0]))
+    partial = made(np.array([1, 0]), np.array([[1, 0]]), np.array([0]))
     p = np.exp(-nll_as_stored(net, prior, everything, 2, 1, 3))
     fits = np.array([len(g) >= 2 and same([g.permuted([0, 1])], [partial]) for g in everything])
     p = p[fits] / p[fits].sum()
@@ -124,7 +123,7 @@ def test_completions_begin_with_what_is_given(options):
         for graph in drawn:
             assert same([graph.permuted(range(len(given)))], [given])
     assert max(len(graph) for graph in drawn) <= 6
-    nothing = SceneGraph(np.zeros(0), np.zeros((0, 2)), np.zeros(0))
+    nothing = made(np.zeros(0))
     assert same(sampler.draw(Draw(0, (4, 5)), nothing), sampler.draw(Draw(0, (4, 5))))
 
 
@@ -132,8 +131,8 @@ def test_completions_begin_with_what_is_given(options):
     ("given", "sentence"),
     [
         (random_graphs(1, sizes=(7, 7))[0], "has 7 nodes, and the method was fitted with at most 6"),
-        (SceneGraph(np.array([5]), np.zeros((0, 2)), np.zeros(0)), "has object 5, and the vocabulary has 5"),
-        (SceneGraph(np.zeros(2), np.array([[0, 1]]), np.array([3])), "has predicate 3"),
+        (made(np.array([5])), "has object 5, and the vocabulary has 5"),
+        (made(np.zeros(2), np.array([[0, 1]]), np.array([3])), "has predicate 3"),
     ],
 )
 def test_what_cannot_be_completed_is_refused(given, sentence):
@@ -163,6 +162,6 @@ def test_a_network_that_never_ends_graphs_in_time_is_said(monkeypatch):
     monkeypatch.setattr(module, "ATTEMPTS", 3)
     net = network()
     with torch.no_grad():
-        net.head_node[2].bias[-1] = -100.0
+        net.get_parameter("head_node.2.bias")[-1] = -100.0
     with pytest.raises(RunFailed, match="ends graphs too early or never"):
         Sampler(net, PRIOR, drop_last=True).draw(Draw(0, (0,)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graph_toys import encoded, in_order, network, random_graphs
+from graph_toys import encoded, in_order, made, network, random_graphs
 
 from bench.errors import UserError
 from bench.graphs.scene import SceneGraph
@@ -23,7 +23,7 @@ def packed(graphs, **options):
 
 
 def test_tokens_of_a_graph_written_by_hand():
-    graph = SceneGraph(np.array([4, 0, 2]), np.array([[0, 1], [2, 0], [1, 2]]), np.array([0, 1, 2]))
+    graph = made(np.array([4, 0, 2]), np.array([[0, 1], [2, 0], [1, 2]]), np.array([0, 1, 2]))
     b = packed([graph])
     assert b.node.tolist() == [5, 1, 3]
     assert b.node_answer.tolist() == [0, 2, K]
@@ -108,7 +108,7 @@ def test_the_useful_share_of_padded_arithmetic():
 
 
 def test_self_relations_have_no_slot_and_the_first_of_two_predicates_stands():
-    graph = SceneGraph(np.zeros(2), np.array([[0, 0], [0, 1], [0, 1]]), np.array([2, 1, 0]))
+    graph = made(np.zeros(2), np.array([[0, 0], [0, 1], [0, 1]]), np.array([2, 1, 0]))
     assert encoded([graph]).matrix[0, :2, :2].tolist() == [[0, 2], [0, 0]]
 
 
@@ -116,9 +116,9 @@ def test_self_relations_have_no_slot_and_the_first_of_two_predicates_stands():
     ("graph", "sentence"),
     [
         (random_graphs(1, sizes=(7, 7))[0], "has 7 nodes and a sequence model takes 1 to 6"),
-        (SceneGraph(np.zeros(0), np.zeros((0, 2)), np.zeros(0)), "has 0 nodes"),
-        (SceneGraph(np.array([5]), np.zeros((0, 2)), np.zeros(0), "x"), "`x` has object 5 and the vocab"),
-        (SceneGraph(np.zeros(2), np.array([[0, 1]]), np.array([3])), "predicate 3"),
+        (made(np.zeros(0)), "has 0 nodes"),
+        (made(np.array([5]), name="x"), "`x` has object 5 and the vocab"),
+        (made(np.zeros(2), np.array([[0, 1]]), np.array([3])), "predicate 3"),
     ],
 )
 def test_graphs_that_do_not_fit_are_refused(graph, sentence):

@@ -67,7 +67,7 @@ def test_training_lowers_the_likelihood_and_writes_the_curve(tmp_path):
     rows = list(csv.DictReader((tmp_path / "curves.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
     assert [bool(row["val_nll"]) for row in rows] == [False, True] * 6
-    assert float(rows[-1]["val_nll"]) < 0.9 * float(rows[1]["val_nll"])
+    assert float(rows[-1]["val_nll"]) < float(rows[1]["val_nll"]) - 0.3
     assert float(rows[-1]["edge_loss"]) < float(rows[0]["edge_loss"])
 
 
