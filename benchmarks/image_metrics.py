@@ -62,8 +62,8 @@ def compared(case: str, peer: str, ours: np.ndarray, theirs: np.ndarray, gap: fl
     """Print a line of wall and processor seconds and their ratios; a row of numbers."""
     wall, cpu = theirs / ours
     print(
-        f"  {peer:<15}{theirs[0]:>7.2f} s (cpu {theirs[1]:.2f})   ours {ours[0]:>6.2f} s (cpu {ours[1]:.2f})   "
-        f"ratio {wall:>5.1f} (cpu {cpu:.1f})   difference {gap:.1e}",
+        f"  {peer:<15}{theirs[0]:>7.2f} s (cpu {theirs[1]:.2f})   ours {ours[0]:>6.2f} s (cpu {ours[1]:.2f}) "
+        f"  ratio {wall:>5.1f} (cpu {cpu:.1f})   difference {gap:.1e}",
         flush=True,
     )
     spent = {"s": theirs.tolist(), "ours_s": ours.tolist(), "ratio": wall, "cpu_ratio": cpu}

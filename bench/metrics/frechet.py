@@ -149,7 +149,7 @@ def trace_sqrt(c1: Floats, c2: Floats) -> float:
     (c1, root, least), (c2, other, full) = sorted(sides, key=lambda side: side[2])
     if least > 0:
         guess = (np.diag(root) * np.diag(other)) ** 2
-        if _lost(guess) <= ROUNDING * np.sqrt(guess).sum():
+        if 10 * _lost(guess) <= ROUNDING * np.sqrt(guess).sum():
             values = _product_eigenvalues(c2, root)
             total = float(np.sqrt(np.maximum(values, 0)).sum())
             if _lost(values) <= ROUNDING * total:

@@ -99,7 +99,7 @@ def test_a_protocol_out_of_range_is_one_sentence(field, value):
         (None, "got NoneType"),
         ([line(3), {"labels": [1]}], "of type SceneGraph, got dict"),
         ([line(3), line(3, label=5)], "label 5 among the objects, of which there are 5"),
-        ([line(3), SceneGraph(np.zeros(2), np.array([[0, 1]]), np.array([2]))], "among the predicates"),
+        ([line(3), SceneGraph(np.zeros(2, np.int64), np.array([[0, 1]]), np.array([2]))], "among the predicates"),
     ],
 )
 def test_what_is_no_set_of_graphs_is_refused(answer, sentence):
@@ -137,9 +137,9 @@ def test_a_plain_class_becomes_a_method():
     drawn = method.predict(Draw(0, (0, 1, 2)))
     assert len(drawn) == 3
     assert drawn[0].labels[0] == 2
-    assert method.nll(drawn, 5, 0).shape == (3, 1)
+    assert method.nll(drawn, 5, 0).shape == (3, 1)  # pyright: ignore[reportAttributeAccessIssue]
     assert not hasattr(method, "complete")
-    assert SceneGraphGeneration().answer_singly(method, SimpleNamespace()) is None
+    assert SceneGraphGeneration().answer_singly(method, SimpleNamespace()) is None  # pyright: ignore[reportArgumentType]
 
 
 def test_a_class_without_sample_says_what_to_write():

@@ -190,7 +190,7 @@ def test_the_likelihood_nears_the_truth_of_the_grammar_from_above(tmp_path):
 def test_runs_with_other_seeds_draw_other_samples(name, tmp_path):
     drawn = []
     for seed in (0, 0, 1):
-        method, ctx = make(name), context(tmp_path, **SMALL)
+        method, ctx = make(name), context(tmp_path, **SMALL)  # pyright: ignore[reportArgumentType]
         ctx.seed = seed
         method.fit(scenes(random_graphs(60)), scenes(random_graphs(20, seed=1)), ctx)
         drawn.append(flat(method.predict(Draw(121, tuple(range(20))))).tolist())
