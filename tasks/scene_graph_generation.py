@@ -97,10 +97,11 @@ CARD = Card(
         "Graphs hold at most one predicate an ordered pair (the first) and no self relation; what was put "
         "in order is counted. The thesis adds relations to Visual Genome by a model and removes duplicate "
         "objects by rules that were not released, so every run on `vg150` deviates by that. Likelihoods "
-        "include the first node (an empirical prior) and the end, averaged over random orderings. A graph "
-        "is corrupted by giving x % of its nodes and of its edges a label drawn uniformly, which may be "
-        "the old one. FID, Inception Score, precision and recall of Table 10.1 are of images that SG2Im "
-        "makes from the graphs; they measure SG2Im at least as much and are shown as reported only."
+        "include the first node (an empirical prior) and the end, averaged over orders drawn by the "
+        "method's own ordering: they compare methods of one ordering, not orderings. A graph is corrupted "
+        "by giving x % of its nodes and of its edges a label drawn uniformly, which may be the old one. "
+        "FID, Inception Score, precision and recall of Table 10.1 are of images that SG2Im makes from the "
+        "graphs; they measure SG2Im at least as much and are shown as reported only."
     ),
 )
 
