@@ -11,7 +11,6 @@ from bench.reported import FOLDER, claimed, disputed, load_rows, pairs
 UNCLAIMED_TASKS = {
     "fewshot_sg_to_image",
     "retrieval",
-    "scene_graph_generation",
     "semantic_synthesis",
     "sg_manipulation",
     "sg_reconstruction",
