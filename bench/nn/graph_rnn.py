@@ -40,12 +40,28 @@ class Reader(nn.Module):
         packed = PackedSequence(self.input(x), torch.tensor(sizes, dtype=torch.int64))
         return self.gru(packed, hidden)[0].data
 
-    def step(self, x: Tensor, states: list[Tensor]) -> Tensor:
-        """One step by hand: x (N, width), states of all layers (N, hidden) replaced in place -> the top."""
-        x = self.input(x)
+    def step(self, x: Tensor, states: list[Tensor | None]) -> Tensor:
+        """One step by hand: x (N, width), states of all layers replaced in place -> the top.
+
+        A state is (N, hidden), or None for zeros, which then cost no product.
+        """
+        return self.on(self.input(x), states)
+
+    def on(self, x: Tensor, states: list[Tensor | None]) -> Tensor:
+        """The same behind the linear layer: x (N, inner)."""
         for layer, weights in enumerate(self.gru.all_weights):
-            x = states[layer] = torch.gru_cell(x, states[layer], *weights)
+            state = states[layer]
+            x = _from_zeros(x, *weights) if state is None else torch.gru_cell(x, state, *weights)
+            states[layer] = x
         return x
+
+
+def _from_zeros(x: Tensor, w_in: Tensor, w_state: Tensor, b_in: Tensor, b_state: Tensor) -> Tensor:
+    """A GRU cell whose state is zero: of the state's side only the biases are left."""
+    reset, update, new = torch.addmm(b_in, x, w_in.T).chunk(3, 1)
+    b_reset, b_update, b_new = b_state.chunk(3)
+    new = torch.tanh(new + torch.sigmoid(reset + b_reset) * b_new)
+    return new - torch.sigmoid(update + b_update) * new
 
 
 class GraphRNN(nn.Module):

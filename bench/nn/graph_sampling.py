@@ -169,10 +169,11 @@ class _Growth:
         widest = max(net.objects, net.predicates) + 1
         # A product with this is a cumulative sum that is the same on every run of a GPU.
         self.upto = torch.ones(widest, widest, dtype=torch.float64, device=self.device).triu()
-        self.states = {
-            reader: [weight.new_zeros(count, reader.gru.hidden_size) for _ in range(reader.gru.num_layers)]
-            for reader in (net.read_node, net.read_to, net.read_from)
+        readers = (net.read_node, net.read_to, net.read_from)
+        self.states: dict[Reader, list[Tensor | None]] = {
+            reader: [None] * reader.gru.num_layers for reader in readers
         }
+        self.slots = {reader: _Slots(net, reader) for reader in (net.edge_to, net.edge_from)}
 
     def run(self, prior: NDArray[np.float64]) -> Drawn:
         net, slots = self.net, self.net.max_nodes
@@ -215,7 +216,7 @@ class _Growth:
         self.ended[self.alive[over]] = True
         self.alive = self.alive[going]
         for states in self.states.values():
-            states[:] = [state[going] for state in states]
+            states[:] = [None if state is None else state[going] for state in states]
         return 1 + chosen[going], going
 
     def next_edges(self, i: int, node: Tensor, first_to: Tensor, first_from: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,8 +225,8 @@ class _Growth:
         to, back = (
             torch.zeros(count, net.max_nodes - 1, dtype=torch.int64, device=self.device) for _ in range(2)
         )
-        here = net.embed_node(node)
-        earlier = net.embed_node(1 + self.labels[self.alive, :i])
+        earlier = 1 + self.labels[self.alive, :i]
+        here = {reader: slots.here(node) for reader, slots in self.slots.items()}
         states = {reader: self._begin(reader, first) for reader, first in self._edges(first_to, first_from)}
         start = torch.full((count,), self.none + 1, dtype=torch.int64, device=self.device)
         last = (start, start)
@@ -234,9 +235,11 @@ class _Growth:
                 to[:, j], back[:, j] = self.given_edges[j, i], self.given_edges[i, j]
                 continue  # the states of these GRUs end with the node
             there = earlier[:, j]
-            top = net.edge_to.step(net.slot(here, there, last, None), states[net.edge_to])
+            x = self.slots[net.edge_to](here[net.edge_to], there, last, None)
+            top = net.edge_to.on(x, states[net.edge_to])
             arrives = 1 + self.pick(net.head_to(top).double().softmax(1), j, i)
-            top = net.edge_from.step(net.slot(here, there, last, arrives), states[net.edge_from])
+            x = self.slots[net.edge_from](here[net.edge_from], there, last, arrives)
+            top = net.edge_from.on(x, states[net.edge_from])
             leaves = 1 + self.pick(net.head_from(top).double().softmax(1), i, j)
             to[:, j], back[:, j] = arrives, leaves
             last = (arrives, leaves)
@@ -248,15 +251,50 @@ class _Growth:
         return (self.net.edge_to, first_to), (self.net.edge_from, first_from)
 
     @staticmethod
-    def _begin(reader: Reader, first: Tensor) -> list[Tensor]:
-        return [first, *(torch.zeros_like(first) for _ in range(reader.gru.num_layers - 1))]
+    def _begin(reader: Reader, first: Tensor) -> list[Tensor | None]:
+        return [first, *([None] * (reader.gru.num_layers - 1))]
 
     def pick(self, probabilities: Tensor, row: int, column: int) -> Tensor:
         """(b,) answers: probabilities (b, C) float64 looked up with the number of entry (row, column)."""
         number = self.numbers[self.alive, row, column][:, None]
         width = probabilities.shape[1]
-        bounds = probabilities @ self.upto[:width, :width]
+        if self.device.type == "cpu":
+            bounds = probabilities.cumsum(1)
+        else:
+            bounds = probabilities @ self.upto[:width, :width]
         number = number * bounds[:, -1:]
         if self.margin:
             self.close[self.alive] |= ((bounds[:, :-1] - number).abs() < self.margin).any(1)
         return (bounds[:, :-1] <= number).sum(1)
+
+
+class _Slots:
+    """The linear layer in front of a GRU over edges, as tables: all of its inputs are embeddings."""
+
+    def __init__(self, net: GraphRNN, reader: Reader):
+        linear: Any = reader.input[0]
+        nodes, edges = net.embed_node.weight, net.embed_edge.weight
+        sources = [edges, edges]
+        if net.node_aware:
+            sources = [nodes, nodes, *sources]
+        if linear.in_features > sum(source.shape[1] for source in sources):
+            sources.append(edges)
+        parts = linear.weight.split([source.shape[1] for source in sources], 1)
+        tables = [source @ part.T for source, part in zip(sources, parts, strict=True)]
+        self.there, self.own = tables[:2] if net.node_aware else (None, None)
+        self.edges = tables[2:] if net.node_aware else tables
+        self.bias = linear.bias
+
+    def here(self, node: Tensor) -> Tensor:
+        """What node i (b,) adds to every slot, bias included: (b, inner), or (inner,) if only that."""
+        return self.bias if self.own is None else self.own[node] + self.bias
+
+    def __call__(self, here: Tensor, there: Tensor, last: tuple[Tensor, Tensor], to: Tensor | None) -> Tensor:
+        """(b, inner) behind the ReLU, of node j and tokens (b,) as `GraphRNN.slot` takes them."""
+        x = here + self.edges[0][last[0]]
+        x += self.edges[1][last[1]]
+        if self.there is not None:
+            x += self.there[there]
+        if len(self.edges) > 2 and to is not None:
+            x += self.edges[2][to]
+        return x.relu_()
