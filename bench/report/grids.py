@@ -79,7 +79,8 @@ def legend(board: Board) -> list[str]:
         f"Ranked by `{board.primary}`, inside a section only: rows of different data, variants, splits, "
         "profiles or protocols are not comparable.",
         "Values are means over seeds, ± the standard deviation over seeds. Brackets hold the 95 % "
-        "interval over the section's units (of graphs from standard errors, else by bootstrap); for several seeds, the mean of the seeds' bounds. "
+        "interval over the section's units (of graphs from standard errors, else by bootstrap); for several "
+        "seeds, the mean of the seeds' bounds. "
         "The 95 % t-interval over seeds has a column of its own: spread over units and spread over seeds are "
         "never mixed. A seed that was run more than once counts once, by its newest run.",
     ]

@@ -99,7 +99,10 @@ def test_a_protocol_out_of_range_is_one_sentence(field, value):
         (None, "got NoneType"),
         ([line(3), {"labels": [1]}], "of type SceneGraph, got dict"),
         ([line(3), line(3, label=5)], "label 5 among the objects, of which there are 5"),
-        ([line(3), SceneGraph(np.zeros(2, np.int64), np.array([[0, 1]]), np.array([2]))], "among the predicates"),
+        (
+            [line(3), SceneGraph(np.zeros(2, np.int64), np.array([[0, 1]]), np.array([2]))],
+            "among the predicates",
+        ),
     ],
 )
 def test_what_is_no_set_of_graphs_is_refused(answer, sentence):
