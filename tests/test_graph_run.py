@@ -104,8 +104,8 @@ def test_every_layout_runs_and_the_ceiling_is_near_zero(bench, roots, tmp_path, 
 
 def test_the_same_words_give_the_same_numbers(bench, roots, tmp_path):
     for out in ("a", "b"):
-        less = {"protocol__samples": 8, "protocol__batches_per_epoch": 2}
-        assert bench("run", *words(roots, tmp_path / out, method="graphrnn", **less)).code == 0
+        less = ("protocol.samples=8", "protocol.batches_per_epoch=2")
+        assert bench("run", *words(roots, tmp_path / out, method="graphrnn"), *less).code == 0
     one, other = (json.loads(only_record(tmp_path / out).read_text())["metrics"] for out in ("a", "b"))
     assert one == other
 
