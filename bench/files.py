@@ -41,6 +41,20 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         raise
 
 
+def append_bytes(path: Path, data: bytes, start: int | None = None) -> None:
+    """Add to the end of a file, made if missing, and to the disk; first cut it at `start`, if given."""
+    try:
+        with path.open("ab") as file:
+            if start is not None:
+                file.truncate(start)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failing write() does not say what it was writing
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` (UTF-8) in one step."""
     write_bytes(path, text.encode())

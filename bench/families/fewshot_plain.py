@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import nn
 
 from bench.core import Context, Method
 from bench.errors import UserError
+from bench.families.plain_class import as_method, lacking
 from bench.fewshot.method import FewShotMethod, plain_fewshot
 from bench.volumes.slices import SliceSet, Source
 
@@ -40,23 +40,9 @@ def adapted(cls: type, name: str) -> type[Method]:
     """
     if isinstance(cls, type) and issubclass(cls, nn.Module):
         return plain_fewshot(cls, name)
-    lacking = [part for part in ("meta_fit", "adapt") if not callable(getattr(cls, part, None))]
-    if lacking:
+    if absent := lacking(cls, "meta_fit", "adapt"):
         raise UserError(
-            f"`{name}` is neither an `nn.Module` class nor a few-shot method: it lacks "
-            f"{' and '.join(f'`{part}`' for part in lacking)}; write `meta_fit(sources, ctx)` and "
-            "`adapt(support, ctx)`."
+            f"`{name}` is neither an `nn.Module` class nor a few-shot method: it lacks {absent}; "
+            "write `meta_fit(sources, ctx)` and `adapt(support, ctx)`."
         )
-    parameters = inspect.signature(cls).parameters.values()
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if any(p.default is p.empty for p in named):
-        raise UserError(f"`{name}` must be callable without arguments; give every argument a default.")
-    options = [p for p in named if isinstance(p.default, bool | int | float | str)]
-    node = make_dataclass(
-        name,
-        [(p.name, type(p.default), p.default) for p in options],
-        bases=(Learner,),
-        namespace={"made": cls, "options": tuple(p.name for p in options)},
-    )
-    node.__module__, node.__doc__ = cls.__module__, cls.__doc__
-    return cast(type[Method], node)
+    return as_method(cls, name, Learner)

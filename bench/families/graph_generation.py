@@ -28,7 +28,7 @@ from bench.graphs.scene import SceneGraph, SceneGraphs, Vocabulary
 from bench.metrics import graphs as metrics
 from bench.metrics.anomaly import corrupted
 
-AT_ONCE = 512  # graphs drawn together
+AT_ONCE = 2048  # graphs drawn together; see benchmarks/README.md
 SHARES = (0, 20, 50, 100)  # percent of nodes and edges that get another label
 COMPLETED = 3  # partial graphs that are completed for the gallery,
 COMPLETIONS = 4  # and how often each

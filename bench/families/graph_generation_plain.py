@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core import Context, Method
 from bench.errors import RunFailed, UserError
+from bench.families.plain_class import as_method, lacking
 from bench.graphs.draw import Draw
 from bench.graphs.scene import SceneGraph
 
@@ -82,28 +82,12 @@ def adapted(cls: type, name: str) -> type[Method]:
     Raises:
         UserError: It lacks `fit` or `sample`, or cannot be made without arguments.
     """
-    lacking = [part for part in ("fit", "sample") if not callable(getattr(cls, part, None))]
-    if lacking:
+    if absent := lacking(cls, "fit", "sample"):
         raise UserError(
-            f"`{name}` is no graph generator: it lacks {' and '.join(f'`{part}`' for part in lacking)}; "
+            f"`{name}` is no graph generator: it lacks {absent}; "
             "write `fit(train, ctx)`, where `train.graphs` are the training graphs, and "
             "`sample(count, seed)`, which returns that many."
         )
-    parameters = inspect.signature(cls).parameters.values()
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if any(p.default is p.empty for p in named):
-        raise UserError(f"`{name}` must be callable without arguments; give every argument a default.")
-    options = [p for p in named if isinstance(p.default, bool | int | float | str)]
     more = {"nll": _nll, "complete": _complete}
-    node = make_dataclass(
-        name,
-        [(p.name, type(p.default), p.default) for p in options],
-        bases=(Generator,),
-        namespace={
-            "made": cls,
-            "options": tuple(p.name for p in options),
-            **{part: made for part, made in more.items() if callable(getattr(cls, part, None))},
-        },
-    )
-    node.__module__, node.__doc__ = cls.__module__, cls.__doc__
-    return cast(type[Method], node)
+    held = {part: made for part, made in more.items() if callable(getattr(cls, part, None))}
+    return as_method(cls, name, Generator, held)

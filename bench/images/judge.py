@@ -23,7 +23,6 @@ from bench.metrics import image_sets
 from bench.progress import Progress
 from bench.splits import some
 
-PAIRS = ("mae", "rmse", "psnr", "ssim", "ms_ssim", "lpips")
 _AT_ONCE = 32  # pairs measured together
 
 
@@ -146,7 +145,7 @@ def judge_pairs(
         generated: Images that are judged.
         reference: What each should look like.
         protocol: Its size and format are applied to both first; its stretch is not, which is a variant.
-        wanted: Some of `PAIRS`.
+        wanted: Names of `bench.metrics.image_pairs.pair_metrics`, without variant.
         lpips: The network of `lpips`, see `bench.nn.lpips`.
         progress: Puts a bar around the pairs.
 

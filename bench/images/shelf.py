@@ -8,7 +8,6 @@ writer overwrites. Every entry carries a checksum of itself and its row: what do
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from bench.files import append_bytes
 
 _ENTRY = np.dtype(
     {
@@ -112,8 +113,8 @@ class Shelf:
             parts.append(data)
         with self._lock:
             start = self._count()
-            _put(self._rows_path, start * self._bytes, b"".join(parts))
-            _put(self._index_path, start * _ENTRY.itemsize, entries.tobytes())
+            append_bytes(self._rows_path, b"".join(parts), start * self._bytes)
+            append_bytes(self._index_path, entries.tobytes(), start * _ENTRY.itemsize)
         self._own.update({row.content: start + i for i, row in enumerate(rows)})
 
     def _count(self) -> int:
@@ -127,17 +128,3 @@ def _check(entry: Any, data: bytes) -> bytes:
         int(entry[k]).to_bytes(4) for k in ("flags", "height", "width")
     )
     return hashlib.blake2b(head + data, digest_size=8).digest()
-
-
-def _put(path: Path, start: int, data: bytes) -> None:
-    """Write at a place and to the disk; what lay behind, the rest of a killed write, goes."""
-    with path.open("r+b") as file:
-        file.truncate(start)
-        file.seek(start)
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError as error:
-            error.filename = error.filename or str(path)  # a failing write() does not say what it was writing
-            raise

@@ -47,9 +47,16 @@ def instance_counts(graphs: Sequence[SceneGraph], classes: int) -> sparse.csr_ar
     return found
 
 
+def together(graphs: Sequence[SceneGraph], classes: int) -> Floats:
+    """Graphs in which two classes both are, (C, C) float64; the diagonal counts graphs that hold one."""
+    held = instance_counts(graphs, classes)
+    held.data[:] = 1
+    return np.asarray((held.T @ held).toarray(), np.float64)
+
+
 def cooccurrence(graphs: Sequence[SceneGraph], classes: int) -> Floats:
     """Share of graphs in which two different classes both are, (C, C) float64 with an empty diagonal."""
-    found = _together(graphs, classes) / max(len(graphs), 1)
+    found = together(graphs, classes) / max(len(graphs), 1)
     np.fill_diagonal(found, 0.0)
     return found
 
@@ -82,7 +89,7 @@ def cooccurrence_divergence(
 ) -> float | None:
     """Divergence of the distribution over pairs of different classes that share a graph, in nats."""
     above = np.triu_indices(classes, 1)
-    return divergence(*(_together(graphs, classes)[above] for graphs in (generated, reference)))
+    return divergence(*(together(graphs, classes)[above] for graphs in (generated, reference)))
 
 
 def count_divergences(
@@ -154,13 +161,6 @@ def _best(rows: Features, columns: Features) -> tuple[Ints, Floats]:
         places.append(best)
         similarities.append(kernels[np.arange(len(best)), best])
     return np.concatenate(places), np.concatenate(similarities)
-
-
-def _together(graphs: Sequence[SceneGraph], classes: int) -> Floats:
-    """Graphs in which two classes both are, (C, C) float64; the diagonal counts graphs of one class."""
-    held = instance_counts(graphs, classes)
-    held.data[:] = 1
-    return np.asarray((held.T @ held).toarray(), np.float64)
 
 
 def _tallied(parts: Sequence[Ints], kinds: int) -> Ints:

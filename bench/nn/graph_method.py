@@ -62,14 +62,13 @@ class SequenceMethod(Method):
 
     def fit(self, train: SceneGraphs, val: SceneGraphs, ctx: Context) -> None:
         """Train; a row of `curves.csv` an epoch, with `val_nll` (one order, nats) in validated epochs."""
-        self._set_up(train, ctx)
+        own = self._set_up(train, ctx)
         chosen = np.linspace(0, len(val.graphs) - 1, min(VALIDATED, len(val.graphs))).round().astype(int)
         looked_at = self._encoded([val.graphs[i] for i in chosen])
 
         def validate() -> float:
             return float(nll(self.net, self.prior, looked_at, self.ordering, 1, ctx.seed).mean())
 
-        own = self._encoded(train.graphs)
         fraction = useful(own.sizes, own.max_nodes)
         ctx.log(
             f"packed sequences: padded to {own.max_nodes} nodes, {fraction['nodes']:.1%} of the steps over "
@@ -78,8 +77,8 @@ class SequenceMethod(Method):
         fit(self.net, own, self.ordering, self.edge_schedule, validate, ctx)
         self.sampler = Sampler(self.net, self.prior, self.drop_last)
 
-    def _set_up(self, train: SceneGraphs, ctx: Context) -> None:
-        """The untrained network and the prior."""
+    def _set_up(self, train: SceneGraphs, ctx: Context) -> Encoded:
+        """Make the untrained network and the prior; the training graphs as sequences."""
         words = train.vocabulary
         self.max_nodes = ctx.protocol.max_nodes
         self.sizes = (len(words.objects), len(words.predicates))
@@ -99,6 +98,7 @@ class SequenceMethod(Method):
         own = self._encoded(train.graphs)
         stored = self.stored_prior and self.ordering is Ordering.bfs
         self.prior = first_node(self.ordering, own.labels, own.sizes, own.ranks, self.sizes[0], stored)
+        return own
 
     def predict(self, x: Draw) -> list[SceneGraph]:
         """A graph for each index."""

@@ -7,6 +7,7 @@ with each earlier node: first the one that arrives (`to`), then the one that lea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -166,3 +167,35 @@ class GraphRNN(nn.Module):
             first = reader(read, b.history_sizes)[b.start]
             answers.append(head(edge(self.slot(here, there, last, to), b.edge_sizes, first)))
         return nodes, answers[0], answers[1]
+
+
+class SlotTables:
+    """The linear layer in front of a GRU over edges, as tables: all of its inputs are embeddings."""
+
+    def __init__(self, net: GraphRNN, reader: Reader):
+        linear: Any = reader.input[0]
+        nodes, edges = net.embed_node.weight, net.embed_edge.weight
+        sources = [edges, edges]
+        if net.node_aware:
+            sources = [nodes, nodes, *sources]
+        if linear.in_features > sum(source.shape[1] for source in sources):
+            sources.append(edges)
+        parts = linear.weight.split([source.shape[1] for source in sources], 1)
+        tables = [source @ part.T for source, part in zip(sources, parts, strict=True)]
+        self.there, self.own = tables[:2] if net.node_aware else (None, None)
+        self.edges = tables[2:] if net.node_aware else tables
+        self.bias = linear.bias
+
+    def here(self, node: Tensor) -> Tensor:
+        """What node i (b,) adds to every slot, bias included: (b, inner), or (inner,) if only that."""
+        return self.bias if self.own is None else self.own[node] + self.bias
+
+    def __call__(self, here: Tensor, there: Tensor, last: tuple[Tensor, Tensor], to: Tensor | None) -> Tensor:
+        """(b, inner) behind the ReLU, of node j and tokens (b,) as `GraphRNN.slot` takes them."""
+        x = here + self.edges[0][last[0]]
+        x += self.edges[1][last[1]]
+        if self.there is not None:
+            x += self.there[there]
+        if len(self.edges) > 2 and to is not None:
+            x += self.edges[2][to]
+        return x.relu_()

@@ -1,9 +1,9 @@
 """Drawing graphs from a sequence model, many side by side, each from random numbers of its own.
 
 Graph i of a sample is a function of (seed, i): a label is drawn by looking up the graph's own uniform number
-in the cumulative distribution. Rounding depends on how many graphs are computed together, so a number that
-falls within `MARGIN` of a boundary could fall on either side of it. Such graphs are drawn again in double
-precision, where the margin left by rounding is about 1e-13; batched and single draws then agree.
+in the cumulative distribution. Rounding depends on how many graphs are computed together, so a number within
+a margin of a boundary could fall on either side of it. Such graphs are checked in double precision, where
+the margin left by rounding is about 1e-13, and drawn again where they differ: batched and single draws agree.
 
 Legend: N graphs, b of them still growing, M nodes at most, K classes, P predicates.
 """
@@ -22,9 +22,10 @@ from torch import Tensor
 from bench.errors import RunFailed, UserError
 from bench.graphs.draw import Draw, uniforms
 from bench.graphs.scene import SceneGraph
-from bench.nn.graph_rnn import GraphRNN, Reader
+from bench.nn.graph_rnn import GraphRNN, Reader, SlotTables
+from bench.nn.graph_verdict import looked_up, stand, weights
 
-MARGIN = 5e-6  # cumulative distributions in single precision were off by 1.3e-6 at most
+MARGIN = 4e-5  # errors of cumulative probabilities p in single precision were 1.2e-5 p (1 - p) at most
 ATTEMPTS = 1000
 
 
@@ -96,14 +97,19 @@ class Sampler:
         )
 
     def _exactly(self, draw: Draw, attempt: int, given: SceneGraph | None) -> Drawn:
-        """Draw, and draw what came close to a boundary again in double precision."""
+        """Draw; graphs that came close to a boundary and differ in double precision are drawn again in it."""
         slots = self.net.max_nodes
         numbers = uniforms(draw, slots * slots, attempt).reshape(-1, slots, slots)
         drawn = generate(self.net, self.prior, numbers, given, MARGIN)
         again = np.flatnonzero(drawn.close)
+        if not len(again):
+            return drawn
+        if self._exact is None:
+            self._exact = copy.deepcopy(self.net).double()
+        held = 0 if given is None else len(given)
+        own = drawn.sizes[again], drawn.labels[again], drawn.matrix[again]
+        again = again[~stand(self._exact, *own, numbers[again], held)]
         if len(again):
-            if self._exact is None:
-                self._exact = copy.deepcopy(self.net).double()
             other = generate(self._exact, self.prior, numbers[again], given, 0.0)
             for name in ("sizes", "labels", "matrix", "ended"):
                 getattr(drawn, name)[again] = getattr(other, name)
@@ -140,7 +146,7 @@ def generate(
         prior: (K,) of the first node.
         numbers: (N, M, M) uniform; entry (i, i) draws node i, (j, i) the edge from j to i.
         given: Nodes that every graph begins with.
-        margin: How close to a boundary a number counts as close.
+        margin: Times p (1 - p), how close to a boundary p a number counts as close.
     """
     with torch.inference_mode():
         return _Growth(net, numbers, given, margin).run(prior)
@@ -173,7 +179,7 @@ class _Growth:
         self.states: dict[Reader, list[Tensor | None]] = {
             reader: [None] * reader.gru.num_layers for reader in readers
         }
-        self.slots = {reader: _Slots(net, reader) for reader in (net.edge_to, net.edge_from)}
+        self.slots = {reader: SlotTables(net, reader) for reader in (net.edge_to, net.edge_from)}
 
     def run(self, prior: NDArray[np.float64]) -> Drawn:
         net, slots = self.net, self.net.max_nodes
@@ -207,7 +213,7 @@ class _Growth:
         top = net.read_node.step(read, self.states[net.read_node])
         if t + 1 < self.given:
             return self.given_nodes[t + 1].expand(len(node)), None
-        chosen = self.pick(net.head_node(top).double().softmax(1), t + 1, t + 1)
+        chosen = self.pick(weights(net.head_node(top)), t + 1, t + 1)
         over = chosen == net.objects
         going = (~over).nonzero()[:, 0]
         if len(going) == len(chosen):
@@ -237,10 +243,10 @@ class _Growth:
             there = earlier[:, j]
             x = self.slots[net.edge_to](here[net.edge_to], there, last, None)
             top = net.edge_to.on(x, states[net.edge_to])
-            arrives = 1 + self.pick(net.head_to(top).double().softmax(1), j, i)
+            arrives = 1 + self.pick(weights(net.head_to(top)), j, i)
             x = self.slots[net.edge_from](here[net.edge_from], there, last, arrives)
             top = net.edge_from.on(x, states[net.edge_from])
-            leaves = 1 + self.pick(net.head_from(top).double().softmax(1), i, j)
+            leaves = 1 + self.pick(weights(net.head_from(top)), i, j)
             to[:, j], back[:, j] = arrives, leaves
             last = (arrives, leaves)
         for tokens, own in ((to, (slice(None, i), i)), (back, (i, slice(None, i)))):
@@ -254,47 +260,17 @@ class _Growth:
     def _begin(reader: Reader, first: Tensor) -> list[Tensor | None]:
         return [first, *([None] * (reader.gru.num_layers - 1))]
 
-    def pick(self, probabilities: Tensor, row: int, column: int) -> Tensor:
-        """(b,) answers: probabilities (b, C) float64 looked up with the number of entry (row, column)."""
-        number = self.numbers[self.alive, row, column][:, None]
-        width = probabilities.shape[1]
+    def pick(self, weights: Tensor, row: int, column: int) -> Tensor:
+        """(b,) answers: weights (b, C) are looked up with the number of entry (row, column)."""
+        width = weights.shape[1]
         if self.device.type == "cpu":
-            bounds = probabilities.cumsum(1)
+            bounds = weights.cumsum(1, dtype=torch.float64)
         else:
-            bounds = probabilities @ self.upto[:width, :width]
-        number = number * bounds[:, -1:]
-        if self.margin:
-            self.close[self.alive] |= ((bounds[:, :-1] - number).abs() < self.margin).any(1)
-        return (bounds[:, :-1] <= number).sum(1)
-
-
-class _Slots:
-    """The linear layer in front of a GRU over edges, as tables: all of its inputs are embeddings."""
-
-    def __init__(self, net: GraphRNN, reader: Reader):
-        linear: Any = reader.input[0]
-        nodes, edges = net.embed_node.weight, net.embed_edge.weight
-        sources = [edges, edges]
-        if net.node_aware:
-            sources = [nodes, nodes, *sources]
-        if linear.in_features > sum(source.shape[1] for source in sources):
-            sources.append(edges)
-        parts = linear.weight.split([source.shape[1] for source in sources], 1)
-        tables = [source @ part.T for source, part in zip(sources, parts, strict=True)]
-        self.there, self.own = tables[:2] if net.node_aware else (None, None)
-        self.edges = tables[2:] if net.node_aware else tables
-        self.bias = linear.bias
-
-    def here(self, node: Tensor) -> Tensor:
-        """What node i (b,) adds to every slot, bias included: (b, inner), or (inner,) if only that."""
-        return self.bias if self.own is None else self.own[node] + self.bias
-
-    def __call__(self, here: Tensor, there: Tensor, last: tuple[Tensor, Tensor], to: Tensor | None) -> Tensor:
-        """(b, inner) behind the ReLU, of node j and tokens (b,) as `GraphRNN.slot` takes them."""
-        x = here + self.edges[0][last[0]]
-        x += self.edges[1][last[1]]
-        if self.there is not None:
-            x += self.there[there]
-        if len(self.edges) > 2 and to is not None:
-            x += self.edges[2][to]
-        return x.relu_()
+            bounds = weights.double() @ self.upto[:width, :width]
+        chosen, number = looked_up(bounds, self.numbers[self.alive, row, column])
+        if self.margin and width > 1:
+            beside = torch.cat([chosen - 1, chosen], 1).clamp_(0, width - 2)
+            bounds, whole = bounds.gather(1, beside), bounds[:, -1:]
+            room = self.margin * bounds * (1 - bounds / whole)
+            self.close[self.alive] |= ((bounds - number).abs() < room).any(1)
+        return chosen[:, 0]

@@ -184,7 +184,7 @@ def batch(
     )
 
     above = [int((taken > t).sum()) for t in range(longest)]  # graphs that have a node t
-    step, graph = _steps(above)
+    step, graph = steps(above)
     following = np.concatenate([nodes, np.zeros((len(nodes), 1), np.int64)], 1)[graph, step + 1] - 1
     answer = np.where(step == sizes[graph] - 1, encoded.objects, following)
     kept = np.flatnonzero(step < taken[graph] - 1)
@@ -194,7 +194,7 @@ def batch(
     row_i = np.repeat(np.arange(longest - 1, 0, -1), above[:0:-1])
     row_g = np.concatenate([np.arange(count) for count in above[:0:-1]] or [np.zeros(0, np.int64)])
     long = np.cumsum(above[:0:-1])[::-1].tolist()  # rows of more than j slots
-    j, row = _steps(long)
+    j, row = steps(long)
     i, g = row_i[row], row_g[row]
     to, back = fto[g, i, j], ffrom[g, i, j]
     before = np.where(j > 0, j - 1, 0)
@@ -226,7 +226,7 @@ def batch(
     )
 
 
-def _steps(counts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def steps(counts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Step and row of every entry of a packing with `counts` rows at each step."""
     step = np.repeat(np.arange(len(counts)), np.asarray(counts, np.int64))
     begins = np.cumsum([0, *counts])[:-1]

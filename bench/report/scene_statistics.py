@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.graphs.scene import SceneGraph, Vocabulary
+from bench.metrics.graph_statistics import object_counts, occurrence, predicate_counts, together
 from bench.report.scene_sheet import plain, write_figure
 
 CLIP = 0.05  # co-occurrence from which on colours are the same (thesis Fig. 10.10)
@@ -82,14 +83,6 @@ def nll_histograms(
     return _written(path, figure, caption)
 
 
-def together(graphs: Sequence[SceneGraph], classes: int) -> Floats:
-    """(K, K) share of graphs that hold both of two object classes; the diagonal, of those that hold one."""
-    there = np.zeros((len(graphs), classes))
-    for row, graph in zip(there, graphs, strict=True):
-        row[graph.labels] = 1
-    return there.T @ there / max(len(graphs), 1)
-
-
 def cooccurrence_maps(
     path: Path,
     generated: Sequence[SceneGraph],
@@ -116,7 +109,7 @@ def cooccurrence_maps(
     """
     _some(generated, test)
     k = len(vocabulary.objects)
-    maps = [together(graphs, k) for graphs in (generated, test)]
+    maps = [together(graphs, k) / len(graphs) for graphs in (generated, test)]
     order = np.argsort(-np.diag(maps[1]), kind="stable")[:MAPPED]
     ours, theirs = (found[np.ix_(order, order)] for found in maps)
     names = [plain(textwrap.shorten(vocabulary.objects[i], 16, placeholder="…")) for i in order]
@@ -167,22 +160,14 @@ def occurrence_bars(
     _some(generated, test)
     figure = _figure(12, 7.4)
     left, right = figure.subplots(1, 2)
-    objects = [
-        _shares([graph.labels for graph in side], len(vocabulary.objects)) for side in (generated, test)
-    ]
-    _bars(left, objects[0], objects[1], vocabulary.objects, "objects")
-    predicates = [
-        _shares([graph.predicates for graph in side], len(vocabulary.predicates))
-        for side in (generated, test)
-    ]
-    _bars(right, predicates[0], predicates[1], vocabulary.predicates, "predicates")
+    for axis, counted, names, kind in (
+        (left, object_counts, vocabulary.objects, "objects"),
+        (right, predicate_counts, vocabulary.predicates, "predicates"),
+    ):
+        ours, theirs = (occurrence(counted(side, len(names))) for side in (generated, test))
+        _bars(axis, ours, theirs, names, kind)
     left.legend(fontsize=8.5, frameon=False, loc="lower right")
     return _written(path, figure, f"{caption}: share of all labels")
-
-
-def _shares(labels: Sequence[NDArray[np.int64]], classes: int) -> Floats:
-    counts = np.bincount(np.concatenate(labels), minlength=classes).astype(np.float64)
-    return counts / max(counts.sum(), 1)
 
 
 def _bars(axis: Axes, ours: Floats, theirs: Floats, names: Sequence[str], kind: str) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError, suggest
+from bench.errors import UserError
+from bench.verbs.metrics import as_json as metrics_json
+from bench.verbs.metrics import chosen
 
 if TYPE_CHECKING:
     from bench.core import MetricValue
@@ -65,12 +67,7 @@ def run(
         first.graphs, second.graphs, first.vocabulary, permutations=permutations, seed=seed, wanted=wanted
     )
     if as_json:
-        from bench.core import Scored
-        from bench.record import metric_parts
-
-        parts = metric_parts(Scored(dict(found), [])).items()
-        shown = {name: part.model_dump(exclude={"intervals"}) for name, part in parts}
-        print(json.dumps({"metrics": shown}, indent=2))
+        print(json.dumps({"metrics": metrics_json(found)}, indent=2))
     else:
         _table(sets, found)
     return 0
@@ -90,13 +87,8 @@ def _wanted(metrics: str | None, known: tuple[str, ...], permutations: int) -> t
 
     if metrics is None:
         return known
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    names = chosen(metrics, known, "two sets of graphs")
     for name in names:
-        if name not in known:
-            raise UserError(
-                f"There is no metric `{name}` of two sets of graphs.{suggest(name, known)} "
-                f"There are {', '.join(known)}."
-            )
         if name.endswith("_p") and not permutations:
             raise UserError(f"`{name}` is a permutation test; give `--permutations` above 0.")
     return tuple(name for name in known if name in names or name in OFFICIAL)

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError, suggest
+from bench.verbs.metrics import as_json as metrics_json
+from bench.verbs.metrics import chosen
 
 if TYPE_CHECKING:
     from bench.core import MetricValue
@@ -64,7 +66,7 @@ def run(generated: str | Path, reference: str | Path, options: Options) -> int:
         UserError: An unknown name, a set or weights that cannot be read, images that do not match.
     """
     o = options
-    wanted = _wanted(o.metrics)
+    wanted = SETS if o.metrics is None else chosen(o.metrics, NAMES, "images")
     if o.under not in (None, UNDER):
         raise UserError(f"`--under` takes {UNDER}, got `{o.under}`.{suggest(str(o.under), [UNDER])}")
     if o.seed < 0:
@@ -82,24 +84,10 @@ def run(generated: str | Path, reference: str | Path, options: Options) -> int:
     if o.out is not None:
         _write(o.out, judged, found, o)
     if o.as_json:
-        print(json.dumps({"metrics": _plain(found)}, indent=2, allow_nan=False))
+        print(json.dumps({"metrics": metrics_json(found)}, indent=2, allow_nan=False))
     else:
         _table(judged, o)
     return 0
-
-
-def _wanted(metrics: str | None) -> tuple[str, ...]:
-    if metrics is None:
-        return SETS
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    for name in names:
-        if name not in NAMES:
-            raise UserError(
-                f"There is no metric `{name}` of images.{suggest(name, NAMES)} There are {', '.join(NAMES)}."
-            )
-    if not names:
-        raise UserError(f"`--metrics` names none; there are {', '.join(NAMES)}.")
-    return tuple(name for name in NAMES if name in names)
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
@@ -175,14 +163,6 @@ def _named(judged: Sequence[Judged], o: Options) -> dict[str, MetricValue]:
     }
 
 
-def _plain(found: dict[str, MetricValue]) -> dict[str, Any]:
-    from bench.core import Scored
-    from bench.record import metric_parts
-
-    parts = metric_parts(Scored(dict(found), [])).items()
-    return {name: part.model_dump(exclude={"intervals"}) for name, part in parts}
-
-
 def _write(out: Path, judged: Sequence[Judged], found: dict[str, MetricValue], o: Options) -> None:
     """A record of the comparison: values, protocols, what they depend on, and every sentence."""
     from bench import environment
@@ -193,7 +173,7 @@ def _write(out: Path, judged: Sequence[Judged], found: dict[str, MetricValue], o
         path,
         {
             "schema_version": 1,
-            "metrics": _plain(found),
+            "metrics": metrics_json(found),
             "protocols": [
                 {
                     "badge": one.badge("*", o.reference_name),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from bench.core import MetricValue
 
 KINDS = ("graphs", "images")
 _GRAPHS = ("permutations",)
@@ -60,3 +65,29 @@ def run(args: Namespace) -> int:
             as_json=args.json,
         ),
     )
+
+
+def chosen(metrics: str, known: Sequence[str], of: str) -> tuple[str, ...]:
+    """Names joined by commas, in the order of `known`.
+
+    Raises:
+        UserError: An unknown name, or none.
+    """
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"There is no metric `{name}` of {of}.{suggest(name, known)} There are {', '.join(known)}."
+            )
+    if not names:
+        raise UserError(f"`--metrics` names none; there are {', '.join(known)}.")
+    return tuple(name for name in known if name in names)
+
+
+def as_json(found: Mapping[str, MetricValue]) -> dict[str, Any]:
+    """Metrics as a record holds them, the intervals of single items aside."""
+    from bench.core import Scored
+    from bench.record import metric_parts
+
+    parts = metric_parts(Scored(dict(found), [])).items()
+    return {name: part.model_dump(exclude={"intervals"}) for name, part in parts}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.files import canonical, digest, write_text
+from bench.files import append_bytes, canonical, digest, write_text
 
 DATA, INDEX = "slices.bin", "index.jsonl"
 
@@ -144,20 +143,9 @@ class Shelf:
         fields = asdict(placed)
         line = json.dumps({"entry": fields, "sha256": digest(fields)}, allow_nan=False) + "\n"
         for path, data in ((self.data, block), (self.index, line.encode())):
-            _append(path, data)
+            append_bytes(path, data)
         self.entries[entry.name] = placed
         return placed
-
-
-def _append(path: Path, data: bytes) -> None:
-    try:
-        with path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a failing write() does not say what it was writing
-        raise
 
 
 def _entry(line: bytes) -> Entry | None:

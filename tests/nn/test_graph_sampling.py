@@ -16,6 +16,7 @@ from bench.nn.graph_orders import Ordering
 from bench.nn.graph_sampling import Sampler, generate
 from bench.nn.graph_sequences import batch
 from bench.nn.graph_training import batch_nll
+from bench.nn.graph_verdict import stand
 
 PRIOR = np.array([0.1, 0.2, 0.3, 0.25, 0.15])
 OPTIONS = [{}, {"node_aware": False}, {"node_sees_edges": True}]
@@ -58,6 +59,40 @@ def test_numbers_close_to_a_boundary_are_found_and_drawn_in_double_precision(mon
     assert sampler._exact is not None
     assert sampler._exact.head_node[0].weight.dtype == torch.float64
     assert pickle.loads(pickle.dumps(sampler))._exact is None
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("nodes", [0, 3])
+def test_a_graph_stands_if_every_answer_is_the_one_its_number_asks_for(options, nodes):
+    net = network(sharp=2, **options).double()
+    numbers = uniforms(Draw(4, tuple(range(200))), 36).reshape(-1, 6, 6)
+    given = random_graphs(1, seed=2, sizes=(nodes, nodes))[0] if nodes else None
+    drawn = generate(net, PRIOR, numbers, given)
+    parts = drawn.sizes, drawn.labels, drawn.matrix
+    assert stand(net, *parts, numbers, nodes).all()
+    for i, size in enumerate(drawn.sizes):
+        if size > max(nodes, 1):  # an edge that arrives at, or one that leaves, the last node
+            place = (i, 0, size - 1) if i % 2 else (i, size - 1, 0)
+            drawn.matrix[place] = (drawn.matrix[place] + 1) % (net.predicates + 1)
+    changed = drawn.sizes > max(nodes, 1)
+    assert changed.sum() > 100
+    found = stand(net, *parts, numbers, nodes)
+    assert not found[changed].any()
+    assert found[~changed].all()
+
+
+def test_a_graph_that_goes_on_or_has_another_class_than_its_number_asks_for_does_not_stand():
+    net = network(sharp=2).double()
+    numbers = uniforms(Draw(4, tuple(range(200))), 36).reshape(-1, 6, 6)
+    drawn = generate(net, PRIOR, numbers)
+    cut = np.maximum(drawn.sizes - 1, 1)
+    shorter = np.arange(6) < cut[:, None]
+    labels, matrix = drawn.labels * shorter, drawn.matrix * shorter[:, :, None] * shorter[:, None]
+    assert np.array_equal(stand(net, cut, labels, matrix, numbers), cut == drawn.sizes)
+    other = drawn.labels.copy()
+    last = np.arange(200), drawn.sizes - 1
+    other[last] = (other[last] + 1) % 5
+    assert not stand(net, drawn.sizes, other, drawn.matrix, numbers)[drawn.sizes > 1].any()
 
 
 def test_the_numbers_of_a_graph_are_its_own():

@@ -323,16 +323,6 @@ def test_a_histogram_of_one_value_and_of_a_long_tail(tmp_path, figures):
     assert figures[1].axes[0].get_xlim()[1] < 2
 
 
-def test_together_counts_graphs_not_nodes():
-    graphs = [
-        graph_of([0, 0, 1], [], []),
-        graph_of([0], [], []),
-        graph_of([2], [], []),
-        graph_of([]),
-    ]
-    assert scene_statistics.together(graphs, 3).tolist() == [[0.5, 0.25, 0], [0.25, 0.25, 0], [0, 0, 0.25]]
-
-
 def test_maps_show_both_sides_and_their_difference(tmp_path, figures):
     ours, theirs = [graph_of([0, 1], [], [])], [graph_of([0, 1], [], []), graph_of([2, 2], [], [])]
     is_png(cooccurrence_maps(tmp_path / "maps.png", ours, theirs, VOCABULARY, CAPTION))
