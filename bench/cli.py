@@ -35,7 +35,7 @@ _SCORE = """key=value words:
 
 _METRICS = """graphs: folders in Visual Genome's JSON layout, VG-SGG.h5, or graphs.jsonl
 images: folders or archives; --metrics fid,kid,is,prd,pr (of sets), mae,rmse,psnr,ssim,ms_ssim,lpips (of
-pairs by name), ds (of the images in each sub-folder of --generated)
+pairs by name), ds (of the images in each sub-folder of --generated), miou,pixel_accuracy (with --segmenter)
 """
 
 
@@ -113,6 +113,14 @@ def parser() -> Parser:
     images.add_argument("--stretch", help="clamp (default), or stretch: contrast of each image to its limits")
     images.add_argument("--split", metavar="NAME", help="what the badge calls the reference, such as test")
     images.add_argument("--under", metavar="all-protocols", help="every protocol in turn")
+    images.add_argument("--by-class", action="store_true", help="also within classes, which are sub-folders")
+    images.add_argument(
+        "--boxes", metavar="FILE", help="also in boxes: JSON, name to [[x0, y0, x1, y1], ...]"
+    )
+    images.add_argument("--segmenter", metavar="file.py:Class", help="network of miou and pixel_accuracy")
+    images.add_argument("--labels", metavar="DIR", help="its label maps, <name>.png")
+    images.add_argument("--classes", type=int, metavar="K", help="classes in them")
+    images.add_argument("--ignore", type=int, metavar="N", help="a label that is not scored")
     images.add_argument("--device", help="such as cpu (default) or cuda")
     images.add_argument("--out", metavar="DIR", help="write images.json there")
     one = verb("leaderboard", "set runs beside each other and beside the reported numbers")

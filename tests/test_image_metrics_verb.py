@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import zipfile
 
 import numpy as np
 import pytest
+from conftest import python
 from PIL import Image
 
 RANDOM = ("--extractor", "random")
@@ -38,7 +41,10 @@ def test_json_holds_the_metrics_and_nothing_else(bench, sides):
     answer = bench(*words(sides, "--json"))
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
-    assert set(found) == {"metrics"}
+    assert set(found) == {"metrics", "protocols"}
+    (protocol,) = found["protocols"]
+    assert protocol["metrics"] == list(found["metrics"])
+    assert protocol["kid_subset"] == 12
     keys = {"value", "ci_low", "ci_high", "n", "unit", "direction", "variant", "per_class"}
     assert all(set(value) == keys for value in found["metrics"].values())
     assert found["metrics"]["fid"]["value"] > 0
@@ -129,6 +135,12 @@ def test_a_record_is_written_where_asked(bench, sides, tmp_path):
         (("--under", "everything"), "`--under` takes all-protocols"),
         (("--permutations", "5"), "`--permutations` is no option of `bench metrics images`"),
         (("--metrics", "ds"), "weights"),
+        (("--metrics", "mae", "--by-class"), "`--by-class` is for fid, kid"),
+        (("--boxes", "b.json"), "`--boxes` is for mae, rmse"),
+        (("--metrics", "mae", "--boxes", "absent.json"), "cannot be read as JSON"),
+        (("--classes", "3"), "`--classes` is for miou"),
+        (("--metrics", "miou"), "need `--segmenter`, `--labels`, `--classes`"),
+        (("--by-class",), "need the same sub-folders on both sides"),
         (("--seed", "-1"), "`--seed` takes a whole number"),
     ],
 )
@@ -165,3 +177,189 @@ def test_absent_weights_say_what_to_do(bench, sides):
     assert answer.code == 2
     assert "inception" in answer.err.lower()
     assert answer.err.count("\n") == 1
+
+
+def test_metrics_by_class_see_shuffled_classes(bench, tmp_path):
+    for i, name in enumerate(("cat", "dog")):
+        write(tmp_path / "a" / name, seed=i)
+        write(tmp_path / "b" / ("dog" if name == "cat" else "cat"), seed=i)
+    straight, shuffled = (
+        json.loads(
+            bench(*words((tmp_path / "a", other), "--metrics", "fid,kid", "--by-class", "--json")).out
+        )["metrics"]
+        for other in (tmp_path / "a", tmp_path / "b")
+    )
+    assert straight["fid"]["value"] == pytest.approx(shuffled["fid"]["value"], abs=1e-6)
+    assert straight["fid_by_class"]["value"] == pytest.approx(0, abs=1e-6)
+    assert shuffled["fid_by_class"]["value"] > 1e-3
+    assert set(shuffled["fid_by_class"]["per_class"]) == {"cat", "dog"}
+    assert shuffled["fid_by_class"]["n"] == 2
+    assert shuffled["kid_x1e3_by_class"]["value"] > straight["kid_x1e3_by_class"]["value"]
+
+
+def test_boxes_are_measured_too(bench, tmp_path):
+    first, second = write(tmp_path / "a"), write(tmp_path / "b")
+    for i in range(12):  # only the left half of the second set is damaged
+        pixels = np.asarray(Image.open(second / f"{i:03d}.png")).copy()
+        pixels[:, :20] = 255 - pixels[:, :20]
+        Image.fromarray(pixels).save(second / f"{i:03d}.png")
+    listed = {f"{i:03d}.png": [[30, 5, 44, 30]] for i in range(10)}
+    (tmp_path / "right.json").write_text(json.dumps(listed))
+    (tmp_path / "left.json").write_text(json.dumps({"003": [[2, 2, 18, 30], [0, 0, 10, 10]]}))
+    right, left = (
+        json.loads(
+            bench(*words((first, second), "--metrics", "mae,ssim", "--json", "--boxes", tmp_path / name)).out
+        )["metrics"]
+        for name in ("right.json", "left.json")
+    )
+    assert right["mae_roi"] == {**right["mae_roi"], "value": 0, "n": 10}
+    assert right["ssim_roi"]["value"] == pytest.approx(1)
+    assert left["mae_roi"]["n"] == 2
+    assert left["mae_roi"]["value"] > left["mae"]["value"] > 0
+    assert {"mae_roi@official", "ssim_roi@official"} <= set(left)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"nobody": [[0, 0, 5, 5]]}', "boxes for `nobody`, and no pair"),
+        ('{"000": [[0, 0, 49, 5]]}', "beyond its 48x40 pixels"),
+        ('{"000": [[5, 0, 5, 5]]}', "not [x0, y0, x1, y1]"),
+        ('{"000": [[0, 0, 5]]}', "not [x0, y0, x1, y1]"),
+        ('{"000": "no"}', "not [x0, y0, x1, y1]"),
+        ('{"000": [], "001": []}', "holds no box"),
+        ('{"000": [[0, 0, 5, 5]], "000.png": []}', "`000` twice"),
+        ("[1]", "must map names"),
+        ("{", "cannot be read as JSON"),
+    ],
+)
+def test_boxes_that_are_none(bench, sides, tmp_path, content, sentence):
+    (tmp_path / "boxes.json").write_text(content)
+    answer = bench(*words(sides, "--metrics", "mae", "--boxes", tmp_path / "boxes.json"))
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    good = json.dumps({"000": [[0, 0, 5, 5]]})
+    (tmp_path / "boxes.json").write_text(good)
+    answer = bench(*words(sides, "--metrics", "mae", "--size", "32", "--boxes", tmp_path / "boxes.json"))
+    assert answer.code == 2
+    assert "leave `--size` out" in answer.err
+
+
+SEGMENTER = """
+import torch
+from torch import nn
+
+class Bright(nn.Module):
+    def forward(self, x):
+        return (x.mean(1) > 0.5).long()
+
+class Scores(Bright):
+    def forward(self, x):
+        return torch.stack([1 - x.mean(1), x.mean(1)], 1)
+
+class Small(Bright):
+    def forward(self, x):
+        return super().forward(x)[:, ::2]
+
+class Other:
+    pass
+"""
+
+
+def segmenter_of(folder):
+    return folder / f"segmenter_{folder.name}.py"  # files of one name hide each other
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Real images that are white where the label map is 1, generated ones that are so in the left half."""
+    segmenter_of(tmp_path).write_text(SEGMENTER)
+    rng = np.random.default_rng(0)
+    for name in ("generated", "real", "labels"):
+        (tmp_path / name).mkdir()
+    for i in range(4):
+        labels = (rng.random((24, 32)) > 0.5).astype(np.uint8)
+        shown = labels * 255
+        Image.fromarray(labels).save(tmp_path / "labels" / f"{i}.png")
+        Image.fromarray(shown).save(tmp_path / "real" / f"{i}.png")
+        shown[:, 16:] = 255 - shown[:, 16:]
+        Image.fromarray(shown).save(tmp_path / "generated" / f"{i}.png")
+    return tmp_path
+
+
+def agreement(labelled, *more, segmenter="Bright", metrics="miou,pixel_accuracy"):
+    return (
+        *words((labelled / "generated", labelled / "real"), "--metrics", metrics, "--json"),
+        *("--segmenter", f"{segmenter_of(labelled)}:{segmenter}", "--labels", labelled / "labels", *more),
+    )
+
+
+@pytest.mark.parametrize("segmenter", ["Bright", "Scores"])
+def test_agreement_stands_beside_its_ceiling(bench, labelled, segmenter):
+    answer = bench(*agreement(labelled, "--classes", "2", segmenter=segmenter))
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)["metrics"]
+    assert {name: found[name]["value"] for name in found} == {
+        "miou": pytest.approx(1 / 3, abs=0.02),
+        "miou_real": 1,
+        "pixel_accuracy": 0.5,
+        "pixel_accuracy_real": 1,
+    }
+    turned = list(agreement(labelled, "--classes", "2", "--ignore", "0", metrics="miou"))
+    turned[3], turned[5] = turned[5], turned[3]
+    answer = bench(*turned)
+    assert set(json.loads(answer.out)["metrics"]) == {"miou", "miou_real"}
+    assert "generated images score above real ones" in answer.err
+
+
+def test_agreement_refuses(bench, labelled):
+    def sentence(*more, **other):
+        answer = bench(*agreement(labelled, *more, **other))
+        assert answer.code in (1, 2)
+        assert answer.err.strip().count("\n") == 0, answer.err
+        return answer.err
+
+    assert "holds 0 to 1, and classes go from 0 to 0" in sentence("--classes", "1")
+    assert "need `--classes`" in sentence()
+    assert "takes a number from 1" in sentence("--classes", "0")
+    assert "is no `nn.Module` class" in sentence("--classes", "2", segmenter="Other")
+    assert "The segmenter failed on `0`" in sentence("--classes", "2", segmenter="Small")
+    Image.new("RGB", (32, 24)).save(labelled / "labels" / "0.png")
+    assert "holds colours (mode RGB)" in sentence("--classes", "2")
+    (labelled / "labels" / "0.png").write_bytes(b"")
+    assert "cannot be read" in sentence("--classes", "2")
+    (labelled / "labels" / "0.png").unlink()
+    assert "has no label map `<name>.png` for `0`" in sentence("--classes", "2")
+
+
+KILLED = """
+import os, signal, sys
+from bench.images import shelf
+append, calls = shelf.Shelf.append, [0]
+def dying(self, rows):
+    calls[0] += 1
+    if calls[0] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, rows)
+shelf.Shelf.append = dying
+from bench.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_comparison_goes_on_where_it_was(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    sides = write(tmp_path / "a", count=70), write(tmp_path / "b", count=70, seed=1)
+    (tmp_path / "killed.py").write_text(KILLED)
+    answer = python(tmp_path / "killed.py", *words(sides, "--metrics", "fid", "--json"))
+    assert answer.code == -signal.SIGKILL
+    (rows,) = (tmp_path / "home" / "cache" / "features").rglob("rows.f32")
+    kept = rows.read_bytes()
+    row = 4 * (2048 + 1000)  # features and logits
+    assert len(kept) == 64 * row  # one batch
+    after = bench(*words(sides, "--metrics", "fid", "--json"))
+    assert rows.read_bytes()[: len(kept)] == kept
+    assert rows.stat().st_size == 140 * row
+    shutil.rmtree(tmp_path / "home" / "cache" / "features")
+    assert bench(*words(sides, "--metrics", "fid", "--json")).out == after.out

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,12 +17,10 @@ from bench.images.decode import decode
 from bench.images.extractors import Extractor
 from bench.images.features import Features, features
 from bench.images.files import ImageSet
-from bench.images.protocol import ImageProtocol, apply
+from bench.images.protocol import ImageProtocol, apply, plain
 from bench.metrics import image_sets
+from bench.metrics.class_aware import class_aware
 from bench.progress import Progress
-from bench.splits import some
-
-_AT_ONCE = 32  # pairs measured together
 
 
 @dataclass
@@ -58,6 +55,7 @@ def judge_sets(
     cache: Path,
     seed: int = 0,
     progress: Progress | None = None,
+    by_class: bool = False,
 ) -> Judged:
     """Metrics of sets; features come from the cache where they are there.
 
@@ -70,6 +68,10 @@ def judge_sets(
         cache: Folder of features.
         seed: Of what is drawn.
         progress: Draws bars.
+        by_class: Adds the metrics within each class, an image's class being its first sub-folder.
+
+    Raises:
+        UserError: `by_class`, and no class is on both sides.
     """
     sides: list[Features] = [
         features(images, extractor, protocol, cache, progress=progress) for images in (generated, reference)
@@ -77,6 +79,10 @@ def judge_sets(
     found = image_sets.compare(
         sides[0].pooled, sides[1].pooled, sides[0].logits, groups, seed, progress=progress
     )
+    if by_class:
+        within = _within_classes(generated, reference, sides, groups, seed, progress)
+        found.metrics |= within.metrics
+        found.warnings += within.warnings
     warnings = [*_notes("generated", sides[0]), *_notes("reference", sides[1]), *found.warnings]
     if sides[0].content == sides[1].content:
         warnings.append("Both sets hold the same images.")
@@ -94,6 +100,27 @@ def judge_sets(
     return Judged(protocol, found.metrics, warnings, facts, (len(reference), len(generated)))
 
 
+def _within_classes(
+    generated: ImageSet,
+    reference: ImageSet,
+    sides: Sequence[Features],
+    groups: Sequence[str],
+    seed: int,
+    progress: Progress | None,
+) -> image_sets.Found:
+    classes = [], []
+    for names, images in zip(classes, (generated, reference), strict=True):
+        folders = (PurePosixPath(image.name).parts[:-1] for image in images.images)
+        names += [parts[0] if parts else None for parts in folders]
+    if not {*classes[0]} & {*classes[1]} - {None}:
+        raise UserError(
+            f"Metrics by class need the same sub-folders on both sides, one a class: `{generated.path}` and "
+            f"`{reference.path}` share none."
+        )
+    first, second = (side.pooled for side in sides)
+    return class_aware(first, second, classes, groups, seed, progress=progress)
+
+
 def _notes(side: str, found: Features) -> list[str]:
     notes = []
     if found.converted:
@@ -105,67 +132,6 @@ def _notes(side: str, found: Features) -> list[str]:
             f"The {side} images have {len(found.sizes)} sizes, most often {common[1]}x{common[0]} ({count})."
         )
     return notes
-
-
-def matched(generated: ImageSet, reference: ImageSet) -> list[tuple[int, int]]:
-    """Positions of images with the same name, the extension aside.
-
-    Raises:
-        UserError: A name without a counterpart, or two images of one name.
-    """
-    sides = []
-    for images in (generated, reference):
-        stems = [str(PurePosixPath(image.name).with_suffix("")) for image in images.images]
-        twice = [stem for stem, count in Counter(stems).items() if count > 1]
-        if twice:
-            raise UserError(f"`{images.path}` holds {some(twice)} in two formats; keep one of them.")
-        sides.append({stem: i for i, stem in enumerate(stems)})
-    alone = [sorted(set(a) - set(b)) for a, b in (sides, sides[::-1])]
-    if any(alone):
-        told = "; ".join(
-            f"`{images.path}` alone has {some(names)}"
-            for images, names in zip((generated, reference), alone, strict=True)
-            if names
-        )
-        raise UserError(f"Metrics of pairs need the same names on both sides: {told}.")
-    return [(i, sides[1][stem]) for stem, i in sides[0].items()]
-
-
-def judge_pairs(
-    generated: ImageSet,
-    reference: ImageSet,
-    protocol: ImageProtocol,
-    wanted: Sequence[str],
-    lpips: Any = None,
-    progress: Callable[..., Any] | None = None,
-) -> Judged:
-    """Metrics of pairs of one name, clean and official; means over pairs.
-
-    Args:
-        generated: Images that are judged.
-        reference: What each should look like.
-        protocol: Its size and format are applied to both first; its stretch is not, which is a variant.
-        wanted: Names of `bench.metrics.image_pairs.pair_metrics`, without variant.
-        lpips: The network of `lpips`, see `bench.nn.lpips`.
-        progress: Puts a bar around the pairs.
-
-    Raises:
-        UserError: Names or sizes that do not agree.
-    """
-    from bench.metrics.image_pairs import pair_metrics
-
-    pairs = matched(generated, reference)
-    columns: dict[str, Any] = {}
-    for first, second in _batches(generated, reference, pairs, protocol, progress):
-        measured = pair_metrics(first, second, lpips=lpips if "lpips" in wanted else None)
-        for name, column in measured.items():
-            columns[name] = columns[name] + column if name in columns else column
-    kept = {name: column for name, column in columns.items() if name.partition("@")[0] in wanted}
-    found = Judged(protocol, {name: column.metric(name) for name, column in kept.items()})
-    found.counts = (len(reference), len(generated))
-    for name, column in kept.items():
-        found.warnings += [f"{name}: {count} pairs left out, {why}." for why, count in column.reasons.items()]
-    return found
 
 
 def judge_diversity(
@@ -193,16 +159,15 @@ def judge_diversity(
     loose = len(conditions.pop(".", []))
     if not conditions:
         raise UserError(f"`ds` needs a sub-folder of images for each condition, `{generated.path}` has none.")
-    measure, plain = Diversity(lpips), _without_stretch(protocol)
+    measure = Diversity(lpips)
     names = list(conditions)
     for condition in names if progress is None else progress(names, "diversity"):
-        chosen = [generated.images[i] for i in conditions[condition]]
-        pixels = [apply(decode(one.read(), str(generated.path / one.name))[0], plain) for one in chosen]
-        if len({one.shape for one in pixels}) > 1:
+        chosen = [pixels(generated, i, protocol) for i in conditions[condition]]
+        if len({one.shape for one in chosen}) > 1:
             raise UserError(
                 f"The images in `{generated.path / condition}` differ in size; give them one, or `--size`."
             )
-        stack = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+        stack = torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
         measure.add(condition, stack)
     found = Judged(protocol, measure.metrics(), counts=(0, len(generated)))
     if measure.single:
@@ -212,41 +177,11 @@ def judge_diversity(
     return found
 
 
-def _without_stretch(protocol: ImageProtocol) -> ImageProtocol:
-    return replace(protocol, stretch="clamp")
+def pixels(images: ImageSet, index: int, protocol: ImageProtocol) -> NDArray[np.uint8]:
+    """One image (H, W, 3) uint8 under a protocol, its stretch aside.
 
-
-def _batches(
-    generated: ImageSet,
-    reference: ImageSet,
-    pairs: Sequence[tuple[int, int]],
-    protocol: ImageProtocol,
-    progress: Callable[..., Any] | None,
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Stacks (B, H, W, 3) uint8 of one size, in the order of the pairs as far as sizes allow."""
-    plain = _without_stretch(protocol)
-    waiting: dict[tuple[int, ...], list[tuple[NDArray[np.uint8], ...]]] = {}
-    for i, j in pairs if progress is None else progress(list(pairs), "pairs"):
-        names = generated.path / generated.images[i].name, reference.path / reference.images[j].name
-        data = generated.images[i].read(), reference.images[j].read()
-        first, second = (
-            apply(decode(one, str(name))[0], plain) for one, name in zip(data, names, strict=True)
-        )
-        if first.shape != second.shape:
-            sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (first, second)]
-            raise UserError(
-                f"`{names[0]}` is {sizes[0]} and `{names[1]}` {sizes[1]} pixels; give both one size, or "
-                "`--size`."
-            )
-        group = waiting.setdefault(first.shape, [])
-        group.append((first, second))
-        if len(group) == _AT_ONCE:
-            yield _stacked(waiting.pop(first.shape))
-    for group in waiting.values():
-        yield _stacked(group)
-
-
-def _stacked(
-    group: Sequence[tuple[NDArray[np.uint8], ...]],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return np.stack([pair[0] for pair in group]), np.stack([pair[1] for pair in group])
+    Raises:
+        UserError: It cannot be read or decoded.
+    """
+    image = images.images[index]
+    return apply(decode(image.read(), str(images.path / image.name))[0], plain(protocol))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,11 @@ def all_protocols(extractors: Mapping[str, int | None] | Sequence[str]) -> tuple
                 continue
             found[ImageProtocol(name, size=None if size is None else int(size), **words)] = None
     return tuple(found)
+
+
+def plain(protocol: ImageProtocol) -> ImageProtocol:
+    """The same without stretching of contrast, which metrics of pairs have as a variant."""
+    return replace(protocol, stretch="clamp")
 
 
 def apply(image: Pixels, protocol: ImageProtocol) -> Pixels:

@@ -78,7 +78,7 @@ def compare(
     }
     for group in groups if progress is None else progress(list(groups), "metrics"):
         alone = group != "is" and min(n, m) < 2
-        found.metrics |= {name: _undefined(name) for name in GROUPS[group]} if alone else parts[group]()
+        found.metrics |= {name: undefined(name) for name in GROUPS[group]} if alone else parts[group]()
     return found
 
 
@@ -143,7 +143,7 @@ def _kid(found: Found, generated: Real, reference: Real) -> dict[str, MetricValu
 def _inception(found: Found, logits: Real | None) -> dict[str, MetricValue]:
     if logits is None:
         found.warnings.append("The extractor has no classes: the Inception Score is undefined.")
-        return {name: _undefined(name) for name in GROUPS["is"]}
+        return {name: undefined(name) for name in GROUPS["is"]}
     score = inception_score.inception_score(logits)
     found.facts["inception_splits"] = score.splits
     return {
@@ -162,7 +162,7 @@ def _manifold(found: Found, generated: Real, reference: Real) -> dict[str, Metri
     least = max(manifold.K_PR, manifold.K_DC) + 1
     if min(len(generated), len(reference)) < least:
         found.warnings.append(f"Precision, recall, density and coverage need {least} images on each side.")
-        return {name: _undefined(name) for name in GROUPS["pr"]}
+        return {name: undefined(name) for name in GROUPS["pr"]}
     values = manifold.manifold(generated, reference)
     return {name: _value(name, getattr(values, name), len(generated)) for name in GROUPS["pr"]}
 
@@ -175,5 +175,6 @@ def _value(name: str, value: float | None, n: int) -> MetricValue:
     return MetricValue(value, 0 if value is None else n, unit, direction)
 
 
-def _undefined(name: str) -> MetricValue:
+def undefined(name: str) -> MetricValue:
+    """A metric of `GROUPS` without a value."""
     return _value(name, None, 0)

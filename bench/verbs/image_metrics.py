@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, suggest
 from bench.verbs.metrics import as_json as metrics_json
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SETS = ("fid", "kid", "is", "prd", "pr")
 PAIRS = ("mae", "rmse", "psnr", "ssim", "ms_ssim", "lpips")
 DIVERSITY = ("ds",)
-NAMES = (*SETS, *PAIRS, *DIVERSITY)
+AGREEMENT = ("miou", "pixel_accuracy")
+NAMES = (*SETS, *PAIRS, *DIVERSITY, *AGREEMENT)
 UNDER = "all-protocols"
 
 
@@ -37,10 +38,16 @@ class Options:
         resize, size, format, stretch: See `bench.images.protocol.ImageProtocol`; size as `128` or `128x256`.
         reference_name: The reference's name in a badge, such as the split.
         under: `all-protocols`, or None.
+        by_class: Adds metrics of sets within classes, which are sub-folders.
+        boxes: JSON file of boxes for metrics of pairs, see `bench.images.pairs.read_boxes`.
+        segmenter: A user's network for `miou` and `pixel_accuracy`, see `bench.images.semantic`,
+        labels: with a folder of label maps,
+        classes: that hold so many classes,
+        ignore: and a label that is not scored.
         device: Such as `cpu` or `cuda`.
         seed: Of what is drawn.
         out: Folder for `images.json`, or None.
-        as_json: `{"metrics": {...}}` on standard output and nothing else.
+        as_json: `{"metrics": {...}, "protocols": [...]}` on standard output and nothing else.
     """
 
     metrics: str | None = None
@@ -53,6 +60,12 @@ class Options:
     stretch: str = "clamp"
     reference_name: str = "reference"
     under: str | None = None
+    by_class: bool = False
+    boxes: Path | None = None
+    segmenter: str | None = None
+    labels: Path | None = None
+    classes: int | None = None
+    ignore: int | None = None
     device: str = "cpu"
     seed: int = 0
     out: Path | None = None
@@ -71,6 +84,7 @@ def run(generated: str | Path, reference: str | Path, options: Options) -> int:
         raise UserError(f"`--under` takes {UNDER}, got `{o.under}`.{suggest(str(o.under), [UNDER])}")
     if o.seed < 0:
         raise UserError(f"`--seed` takes a whole number from 0, got {o.seed}.")
+    _fit(wanted, o)
     names = [name.strip() for name in o.extractor.split(",") if name.strip()]
     if not names or (len(names) > 1 and o.under is None):
         raise UserError(f"`--extractor` takes one network, or several with `--under {UNDER}`.")
@@ -84,10 +98,28 @@ def run(generated: str | Path, reference: str | Path, options: Options) -> int:
     if o.out is not None:
         _write(o.out, judged, found, o)
     if o.as_json:
-        print(json.dumps({"metrics": metrics_json(found)}, indent=2, allow_nan=False))
+        print(json.dumps({"metrics": metrics_json(found), "protocols": _protocols(judged, o)}, indent=2))
     else:
         _table(judged, o)
     return 0
+
+
+def _fit(wanted: Sequence[str], o: Options) -> None:
+    """Refuse options without the metrics that they are for, and the other way round."""
+    needed = {"segmenter": o.segmenter, "labels": o.labels, "classes": o.classes}
+    for option, value, kinds in (
+        ("by-class", o.by_class or None, SETS),
+        ("boxes", o.boxes, PAIRS),
+        *((name, value, AGREEMENT) for name, value in needed.items()),
+        ("ignore", o.ignore, AGREEMENT),
+    ):
+        if value is not None and not {*kinds} & {*wanted}:
+            raise UserError(f"`--{option}` is for {', '.join(kinds)}; name some in `--metrics`.")
+    missing = [f"`--{name}`" for name, value in needed.items() if value is None]
+    if {*AGREEMENT} & {*wanted} and missing:
+        raise UserError(f"{' and '.join(AGREEMENT)} need {', '.join(missing)}.")
+    if o.classes is not None and o.classes < 1:
+        raise UserError(f"`--classes` takes a number from 1, got {o.classes}.")
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
@@ -114,7 +146,9 @@ def _one(sides: tuple[ImageSet, ImageSet], name: str, wanted: Sequence[str], o: 
     if groups:
         extractor = open_extractor(name, o.weights, o.download, o.device)
         cache = home() / "cache" / "features"
-        found.append(judge.judge_sets(first, second, protocol, extractor, groups, cache, o.seed, progress))
+        found.append(
+            judge.judge_sets(first, second, protocol, extractor, groups, cache, o.seed, progress, o.by_class)
+        )
     pairs = [one for one in wanted if one in PAIRS]
     lpips = None
     if {"lpips", "ds"} & set(wanted):
@@ -122,9 +156,21 @@ def _one(sides: tuple[ImageSet, ImageSet], name: str, wanted: Sequence[str], o: 
 
         lpips = open_lpips("alex", download=o.download, device=o.device)
     if pairs:
-        found.append(judge.judge_pairs(first, second, protocol, pairs, lpips, progress))
+        from bench.images.pairs import judge_pairs, read_boxes
+
+        boxes = None if o.boxes is None else read_boxes(o.boxes)
+        found.append(judge_pairs(first, second, protocol, pairs, lpips, progress, boxes))
     if "ds" in wanted:
         found.append(judge.judge_diversity(first, protocol, lpips, progress))
+    if agreement := [one for one in wanted if one in AGREEMENT]:
+        assert o.segmenter is not None and o.labels is not None and o.classes is not None  # see _fit
+        from bench.images.semantic import judge_agreement, open_segmenter
+
+        segmenter = open_segmenter(o.segmenter, o.device)
+        one = judge_agreement(first, second, o.labels, segmenter, o.classes, protocol, o.ignore, progress)
+        kept = {name for metric in agreement for name in (metric, f"{metric}_real")}
+        one.metrics = {name: value for name, value in one.metrics.items() if name in kept}
+        found.append(one)
     return found
 
 
@@ -148,7 +194,15 @@ def _all(
     protocols = all_protocols({name: one.input_size for name, one in extractors.items()})
     return [
         judge.judge_sets(
-            first, second, protocol, extractors[protocol.extractor], groups, cache, o.seed, progress
+            first,
+            second,
+            protocol,
+            extractors[protocol.extractor],
+            groups,
+            cache,
+            o.seed,
+            progress,
+            o.by_class,
         )
         for protocol in progress(protocols, "protocols")
     ]
@@ -163,6 +217,21 @@ def _named(judged: Sequence[Judged], o: Options) -> dict[str, MetricValue]:
     }
 
 
+def _protocols(judged: Sequence[Judged], o: Options) -> list[dict[str, Any]]:
+    """What values were made under, and what else they depend on."""
+    return [
+        {
+            "badge": one.badge("*", o.reference_name),
+            "metrics": list(one.metrics),
+            "reference_images": one.counts[0],
+            "generated_images": one.counts[1],
+            **one.facts,
+            "warnings": one.warnings,
+        }
+        for one in judged
+    ]
+
+
 def _write(out: Path, judged: Sequence[Judged], found: dict[str, MetricValue], o: Options) -> None:
     """A record of the comparison: values, protocols, what they depend on, and every sentence."""
     from bench import environment
@@ -174,16 +243,7 @@ def _write(out: Path, judged: Sequence[Judged], found: dict[str, MetricValue], o
         {
             "schema_version": 1,
             "metrics": metrics_json(found),
-            "protocols": [
-                {
-                    "badge": one.badge("*", o.reference_name),
-                    "reference_images": one.counts[0],
-                    "generated_images": one.counts[1],
-                    **one.facts,
-                    "warnings": one.warnings,
-                }
-                for one in judged
-            ],
+            "protocols": _protocols(judged, o),
             "seed": o.seed,
             "environment": environment.environment(o.device, None).model_dump(mode="json"),
         },

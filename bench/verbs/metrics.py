@@ -16,7 +16,7 @@ KINDS = ("graphs", "images")
 _GRAPHS = ("permutations",)
 _IMAGES = (
     *("extractor", "weights", "download", "resize", "size", "format", "stretch", "split", "under"),
-    *("device", "out"),
+    *("by_class", "boxes", "segmenter", "labels", "classes", "ignore", "device", "out"),
 )
 
 
@@ -32,7 +32,8 @@ def run(args: Namespace) -> int:
     foreign = _IMAGES if kind == "graphs" else _GRAPHS
     given = [name for name in foreign if getattr(args, name) not in (None, False)]
     if given:
-        raise UserError(f"`--{given[0]}` is no option of `bench metrics {kind}`; leave it out.")
+        option = given[0].replace("_", "-")
+        raise UserError(f"`--{option}` is no option of `bench metrics {kind}`; leave it out.")
     if kind == "graphs":
         from bench.verbs.graph_metrics import run as graphs
 
@@ -55,16 +56,26 @@ def run(args: Namespace) -> int:
         Options(
             metrics=args.metrics,
             **{name: value for name, value in plain.items() if value is not None},
-            weights=Path(args.weights).expanduser() if args.weights else None,
+            weights=_path(args.weights),
             download=args.download,
             size=args.size,
             reference_name=args.split or "reference",
             under=args.under,
+            by_class=args.by_class,
+            boxes=_path(args.boxes),
+            segmenter=args.segmenter,
+            labels=_path(args.labels),
+            classes=args.classes,
+            ignore=args.ignore,
             seed=args.seed,
-            out=Path(args.out).expanduser() if args.out else None,
+            out=_path(args.out),
             as_json=args.json,
         ),
     )
+
+
+def _path(word: str | None) -> Path | None:
+    return Path(word).expanduser() if word else None
 
 
 def chosen(metrics: str, known: Sequence[str], of: str) -> tuple[str, ...]:

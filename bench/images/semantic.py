@@ -1,0 +1,130 @@
+"""Do generated images show the label maps they were made from? By any segmenter, beside real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+
+from bench import registry
+from bench.errors import RunFailed, UserError
+from bench.images.files import ImageSet
+from bench.images.judge import Judged, pixels
+from bench.images.pairs import matched
+from bench.images.protocol import ImageProtocol
+from bench.metrics.agreement import Agreement
+from bench.splits import some
+
+MODES = ("1", "L", "P", "I", "I;16")  # a number a pixel
+
+
+def judge_agreement(
+    generated: ImageSet,
+    reference: ImageSet,
+    labels: Path,
+    segmenter: Callable[[Tensor], Any],
+    classes: int,
+    protocol: ImageProtocol,
+    ignore: int | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> Judged:
+    """Mean IoU and pixel accuracy of generated images, and of the real ones as their ceiling.
+
+    Args:
+        generated: Images that are judged.
+        reference: The real images of the same names.
+        labels: Folder of `<name>.png`, a class number a pixel.
+        segmenter: See `open_segmenter`.
+        classes: K.
+        protocol: Its size and format are applied to images first.
+        ignore: A label that is not scored.
+        progress: Puts a bar around the images.
+
+    Raises:
+        UserError: Names that do not agree, a label map that is missing or holds something else.
+        RunFailed: The segmenter raises, or answers no label maps of that size.
+    """
+    pairs = matched(generated, reference)
+    absent = [stem for stem, _, _ in pairs if not (labels / f"{stem}.png").is_file()]
+    if absent:
+        raise UserError(f"`{labels}` has no label map `<name>.png` for {some(absent)}.")
+    measure = Agreement(segmenter, classes, ignore)
+    for stem, i, j in pairs if progress is None else progress(pairs, "segmentation"):
+        wanted = label_map(labels / f"{stem}.png", classes, ignore)
+        first, second = _batch(pixels(generated, i, protocol)), _batch(pixels(reference, j, protocol))
+        try:
+            measure.add(first, second, wanted[None])
+        except Exception as error:  # a user's network
+            raise RunFailed(
+                f"The segmenter failed on `{stem}` ({type(error).__name__}: {error}); it gets (1, 3, H, W) "
+                f"float32 in [0, 1] and answers integers (1, {wanted.shape[0]}, {wanted.shape[1]})."
+            ) from error
+    found = Judged(protocol, measure.metrics(), counts=(len(reference), len(generated)))
+    for name, both in (("miou", measure.miou()), ("pixel_accuracy", measure.accuracy())):
+        if both.above:
+            found.warnings.append(
+                f"{name}: generated images score above real ones, so it tells of the segmenter's taste."
+            )
+    return found
+
+
+def label_map(path: Path, classes: int, ignore: int | None) -> NDArray[np.int64]:
+    """A class number a pixel, (H, W); of a palette image the indices.
+
+    Raises:
+        UserError: It cannot be read, has colours, or a number that is no class.
+    """
+    try:
+        with Image.open(path) as picture:
+            mode = picture.mode
+            found = np.asarray(picture).astype(np.int64) if mode in MODES else None
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"The label map `{path}` cannot be read ({error}).") from None
+    if found is None:
+        raise UserError(f"The label map `{path}` holds colours (mode {mode}); store a class number a pixel.")
+    kept = found[found != ignore] if ignore is not None else found
+    if kept.size and not 0 <= kept.min() <= kept.max() < classes:
+        raise UserError(
+            f"The label map `{path}` holds {int(kept.min())} to {int(kept.max())}, and classes go from 0 to "
+            f"{classes - 1}; give `--classes` or `--ignore`."
+        )
+    return found
+
+
+def open_segmenter(name: str, device: str = "cpu") -> Callable[[Tensor], Any]:
+    """A user's `path/to/file.py:Class` of an `nn.Module` made without arguments, in evaluation mode.
+
+    It maps (B, 3, H, W) float32 in [0, 1] to integer labels (B, H, W), or to scores (B, K, H, W).
+
+    Raises:
+        UserError: No such file or class, or no network.
+    """
+    path, class_name = registry.split_path(name)
+    if path is None or not class_name or not path.is_file():
+        raise UserError(f"`--segmenter` takes `path/to/file.py:Class` of a network, got `{name}`.")
+    cls = registry.load_method(f"{path}:{class_name}").target
+    if not issubclass(cls, nn.Module):
+        raise UserError(f"`{class_name}` in `{path}` is no `nn.Module` class; a segmenter is a network.")
+    try:
+        torch.manual_seed(0)
+        net = cls().eval().to(device)
+    except Exception as error:
+        raise UserError(
+            f"`{class_name}` in `{path}` cannot be made without arguments ({type(error).__name__}: {error})."
+        ) from error
+
+    def segment(images: Tensor) -> Tensor:
+        answer = net(images.to(device))
+        return answer.argmax(1) if answer.ndim == 4 else answer
+
+    return segment
+
+
+def _batch(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None].to(torch.float32) / 255
