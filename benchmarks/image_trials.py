@@ -115,7 +115,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         for metric in SHOWN:
             value = values.get(metric)
             cell = "" if value is None else f"{value:.4g}"
-            cells.append(f"{cell} ± {values['kid_x1e3_se']:.2g}" if metric == "kid_x1e3" else cell)
+            error = values["kid_x1e3_se"] if metric == "kid_x1e3" else None
+            cells.append(cell if error is None else f"{cell} ± {error:.2g}")
         lines.append(f"| {name} | {values['images']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

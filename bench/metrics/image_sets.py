@@ -129,7 +129,8 @@ def _fid(found: Found, generated: Real, reference: Real, seed: int) -> dict[str,
 
 def _kid(found: Found, generated: Real, reference: Real) -> dict[str, MetricValue]:
     kid = kernel_distance.kernel_distance(generated, reference)
-    found.facts |= {"kid_subset": kid.size, "kid_subsets": kid.subsets, "kid_x1e3_se": 1000 * kid.se}
+    se = None if kid.se is None else 1000 * kid.se
+    found.facts |= {"kid_subset": kid.size, "kid_subsets": kid.subsets, "kid_x1e3_se": se}
     if kid.size < kernel_distance.SIZE:
         found.warnings.append(
             f"KID's subsets have {kid.size} images, not {kernel_distance.SIZE:,}: there are no more."

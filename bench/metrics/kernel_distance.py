@@ -33,14 +33,15 @@ class KernelDistance:
     Args:
         value: Mean over subsets.
         spread: Standard deviation over subsets, what papers print behind a ±.
-        se: Standard error of the value that the choice of subsets leaves.
+        se: Standard error of the value that the choice of subsets leaves; None where each subset is all there
+            is, so that nothing is known of it.
         subsets: How many,
         size: and samples of each side in one.
     """
 
     value: float
     spread: float
-    se: float
+    se: float | None
     subsets: int
     size: int
 
@@ -88,7 +89,8 @@ def kernel_distance(
             [_whole(x[i], y[j], every, every, kind) for i, j in zip(first, second, strict=True)]
         )
     spread = float(np.std(values))
-    return KernelDistance(float(np.mean(values)), spread, float(spread / np.sqrt(subsets)), subsets, size)
+    se = None if size == n == m else float(spread / np.sqrt(subsets))
+    return KernelDistance(float(np.mean(values)), spread, se, subsets, size)
 
 
 def _type(x: Real, y: Real, size: int) -> type[np.floating]:

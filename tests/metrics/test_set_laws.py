@@ -122,6 +122,13 @@ def test_both_routes_of_kid_and_any_block_agree(monkeypatch, block):
     assert (apart.size, apart.subsets) == (10, 2)
 
 
+def test_subsets_that_are_all_there_is_have_no_standard_error():
+    x, y = draw(0, 40), draw(1, 40)
+    assert kernel_distance(x, y, subsets=5).se is None
+    assert kernel_distance(x, y[:30], subsets=5).se > 0
+    assert kernel_distance(x, y, subsets=5, size=20).se > 0
+
+
 def test_more_noise_is_farther_by_kid_and_less_covered():
     x, y, noise = draw(0, 400), draw(1, 400), draw(2, 400)
     kid = [kernel_distance(x + s * noise, y, 5, 300).value for s in (0, 0.5, 1, 2)]
