@@ -117,6 +117,7 @@ def parser() -> Parser:
     images.add_argument(
         "--boxes", metavar="FILE", help="also in boxes: JSON, name to [[x0, y0, x1, y1], ...]"
     )
+    images.add_argument("--lpips", metavar="NET", help="of lpips and ds: alex (default), vgg or squeeze")
     images.add_argument("--segmenter", metavar="file.py:Class", help="network of miou and pixel_accuracy")
     images.add_argument("--labels", metavar="DIR", help="its label maps, <name>.png")
     images.add_argument("--classes", type=int, metavar="K", help="classes in them")

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from conftest import python
 from PIL import Image
 
@@ -139,6 +140,7 @@ def test_a_record_is_written_where_asked(bench, sides, tmp_path):
         (("--boxes", "b.json"), "`--boxes` is for mae, rmse"),
         (("--metrics", "mae", "--boxes", "absent.json"), "cannot be read as JSON"),
         (("--classes", "3"), "`--classes` is for miou"),
+        (("--metrics", "lpips", "--lpips", "vgg19"), "LPIPS has the networks alex, vgg, squeeze"),
         (("--metrics", "miou"), "need `--segmenter`, `--labels`, `--classes`"),
         (("--by-class",), "need the same sub-folders on both sides"),
         (("--seed", "-1"), "`--seed` takes a whole number"),
@@ -363,3 +365,28 @@ def test_a_killed_comparison_goes_on_where_it_was(bench, tmp_path, monkeypatch):
     assert rows.stat().st_size == 140 * row
     shutil.rmtree(tmp_path / "home" / "cache" / "features")
     assert bench(*words(sides, "--metrics", "fid", "--json")).out == after.out
+
+
+def test_lpips_and_ds_name_their_network(bench, tmp_path, monkeypatch):
+    from torchvision.models import squeezenet1_1
+
+    from bench.images import perceptual
+    from bench.nn.lpips import NETS
+
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1(weights=None).features.state_dict(), tmp_path / "squeezenet1_1")
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(NETS["squeeze"][1])}
+    torch.save(heads, tmp_path / "lpips-squeeze")
+    monkeypatch.setattr(perceptual, "find", lambda name, download: tmp_path / name)
+    first, second = write(tmp_path / "a" / "same", count=4), write(tmp_path / "b" / "same", 4, noise=9.0)
+    more = ("--metrics", "ssim,lpips,ds", "--lpips", "squeeze", "--json")
+    answer = bench(*words((first.parent, second.parent), *more))
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert found["metrics"]["lpips"]["value"] > 0
+    assert found["metrics"]["ds"]["value"] > 0
+    pairs, diversity = found["protocols"]
+    assert pairs["lpips"].startswith("LPIPS v0.1 squeeze, weights ")
+    assert pairs["lpips"] == diversity["ds"]
+    assert pairs["ssim"] == "window 11, sigma 1.5, range 255, border valid"
+    assert pairs["ssim@official"] == "window 3, sigma 1.5, range 1, border zero; contrast stretched"

@@ -17,6 +17,7 @@ from bench.images.decode import decode
 from bench.images.extractors import Extractor
 from bench.images.features import Features, features
 from bench.images.files import ImageSet
+from bench.images.perceptual import definition
 from bench.images.protocol import ImageProtocol, apply, plain
 from bench.metrics import image_sets
 from bench.metrics.class_aware import class_aware
@@ -170,6 +171,7 @@ def judge_diversity(
         stack = torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
         measure.add(condition, stack)
     found = Judged(protocol, measure.metrics(), counts=(0, len(generated)))
+    found.facts = {"ds": definition(lpips)}
     if measure.single:
         found.warnings.append(f"{len(measure.single)} conditions have one image and no value in `ds`.")
     if loose:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 from bench.images.files import ImageSet
 from bench.images.judge import Judged, pixels
+from bench.images.perceptual import definition
 from bench.images.protocol import ImageProtocol
 from bench.metrics.image_pairs import pair_metrics
 from bench.metrics.regions import Regions
+from bench.metrics.ssim import CLEAN, OFFICIAL
 from bench.splits import some
 
 Pixels = NDArray[np.uint8]
@@ -96,12 +98,21 @@ def judge_pairs(
     }
     found = Judged(protocol, {name: column.metric(name) for name, column in kept.items()})
     found.counts = (len(reference), len(generated))
+    found.facts = {name: text for name, text in _definitions(lpips).items() if name in kept}
     for name, column in kept.items():
         left = "boxes" if "_roi" in name else "pairs"
         found.warnings += [
             f"{name}: {count} {left} left out, {why}." for why, count in column.reasons.items()
         ]
     return found
+
+
+def _definitions(lpips: Any) -> dict[str, str]:
+    """What a measure is, where more than one thing bears its name."""
+    named = {"ssim": str(CLEAN), "ssim@official": f"{OFFICIAL}; contrast stretched"}
+    if lpips is not None:
+        named |= {"lpips": definition(lpips), "lpips@official": f"{definition(lpips)}; contrast stretched"}
+    return named
 
 
 def read_boxes(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -40,6 +40,7 @@ class Options:
         under: `all-protocols`, or None.
         by_class: Adds metrics of sets within classes, which are sub-folders.
         boxes: JSON file of boxes for metrics of pairs, see `bench.images.pairs.read_boxes`.
+        lpips: Network of `lpips` and `ds`.
         segmenter: A user's network for `miou` and `pixel_accuracy`, see `bench.images.semantic`,
         labels: with a folder of label maps,
         classes: that hold so many classes,
@@ -62,6 +63,7 @@ class Options:
     under: str | None = None
     by_class: bool = False
     boxes: Path | None = None
+    lpips: str = "alex"
     segmenter: str | None = None
     labels: Path | None = None
     classes: int | None = None
@@ -154,7 +156,7 @@ def _one(sides: tuple[ImageSet, ImageSet], name: str, wanted: Sequence[str], o: 
     if {"lpips", "ds"} & set(wanted):
         from bench.images.perceptual import open_lpips
 
-        lpips = open_lpips("alex", download=o.download, device=o.device)
+        lpips = open_lpips(o.lpips, download=o.download, device=o.device)
     if pairs:
         from bench.images.pairs import judge_pairs, read_boxes
 

@@ -16,7 +16,7 @@ KINDS = ("graphs", "images")
 _GRAPHS = ("permutations",)
 _IMAGES = (
     *("extractor", "weights", "download", "resize", "size", "format", "stretch", "split", "under"),
-    *("by_class", "boxes", "segmenter", "labels", "classes", "ignore", "device", "out"),
+    *("by_class", "boxes", "lpips", "segmenter", "labels", "classes", "ignore", "device", "out"),
 )
 
 
@@ -49,7 +49,9 @@ def run(args: Namespace) -> int:
     from bench.verbs.image_metrics import Options
     from bench.verbs.image_metrics import run as images
 
-    plain = {name: getattr(args, name) for name in ("extractor", "resize", "format", "stretch", "device")}
+    plain = {
+        name: getattr(args, name) for name in ("extractor", "resize", "format", "stretch", "device", "lpips")
+    }
     return images(
         args.generated,
         args.reference,
