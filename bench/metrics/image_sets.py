@@ -133,11 +133,12 @@ def _kid(found: Found, generated: Real, reference: Real) -> dict[str, MetricValu
     found.facts |= {"kid_subset": kid.size, "kid_subsets": kid.subsets, "kid_x1e3_se": se}
     if kid.size < kernel_distance.SIZE:
         found.warnings.append(
-            f"KID's subsets have {kid.size} images, not {kernel_distance.SIZE:,}: there are no more."
+            f"KID's subsets have {kid.size} images, not {kernel_distance.SIZE:,}: there are no more"
+            + ("." if se is not None else ", and they do not differ: their spread is undefined.")
         )
     return {
         "kid_x1e3": _value("kid_x1e3", 1000 * kid.value, len(generated)),
-        "kid_x1e3_std": _value("kid_x1e3_std", 1000 * kid.spread, len(generated)),
+        "kid_x1e3_std": _value("kid_x1e3_std", None if se is None else 1000 * kid.spread, len(generated)),
     }
 
 

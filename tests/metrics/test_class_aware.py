@@ -9,9 +9,9 @@ from bench.metrics.class_aware import class_aware
 from bench.metrics.image_sets import GROUPS, compare
 
 RNG = np.random.default_rng(0)
-X, Y = RNG.normal(size=(90, 8)), RNG.normal(0.2, 1, size=(120, 8))
+X, Y = RNG.normal(size=(90, 8)), RNG.normal(0.2, 1, size=(160, 8))
 OWN = [("cat", "dog", "owl")[i % 3] for i in range(90)]
-OTHER = [("cat", "dog", "owl", "elk")[i % 4] for i in range(120)]
+OTHER = [("cat", "dog", "owl", "elk")[i % 4] for i in range(160)]
 
 
 def rows(classes, name):
