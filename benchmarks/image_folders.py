@@ -38,11 +38,11 @@ NAMES = {
 
 
 def write(folder: Path, count: int, side: int, seed: int) -> Path:
-    """Smooth colour noise, all images different."""
+    """Smooth colour noise, all images different; the second folder is brighter."""
     folder.mkdir()
     source = np.random.default_rng(seed)
     for i in range(count):
-        coarse = Image.fromarray(source.integers(0, 256, (8, 8, 3), np.uint8))
+        coarse = Image.fromarray(source.integers(128 * seed, 256, (8, 8, 3), np.uint8))
         coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:05}.png")
     return folder
 

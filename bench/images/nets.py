@@ -128,7 +128,7 @@ class InceptionTF(nn.Module):
 
     def forward(self, x: Tensor) -> Answer:
         """(B, 3, H, W) uint8 -> (B, 2048), (B, 1008); logits without the bias, as for the Inception Score."""
-        x = (tf_bilinear(x.float(), 299) - 128) / 128
+        x = tf_bilinear(x.float(), 299).sub_(128).div_(128)
         x = x.contiguous(memory_format=torch.channels_last)
         for part in _PARTS:
             x = getattr(self.net, part)(x)
@@ -155,7 +155,7 @@ def tf_bilinear(x: Tensor, side: int) -> Tensor:
         weight = place - low
         first = x.index_select(axis, low)
         second = x.index_select(axis, (low + 1).clamp_max(n - 1))
-        x = first + (second - first) * (weight if axis == 3 else weight[:, None])
+        x = second.sub_(first).mul_(weight if axis == 3 else weight[:, None]).add_(first)
     return x
 
 
