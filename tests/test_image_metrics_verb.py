@@ -85,6 +85,8 @@ def test_pairs_clean_and_official(bench, tmp_path):
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)["metrics"]
     assert set(found) == {"mae", "ssim", "psnr", "mae@official", "ssim@official", "psnr@official"}
+    (protocol,) = json.loads(answer.out)["protocols"]
+    assert protocol["badge"] == "*[pixels | none | native | reference 12 | png]"
     assert 3 < found["mae"]["value"] < 6  # mean absolute value of noise of 6, clipped at black
     assert 0 < found["ssim"]["value"] < 1
     assert found["ssim@official"]["variant"] == "official"
@@ -301,6 +303,8 @@ def agreement(labelled, *more, segmenter="Bright", metrics="miou,pixel_accuracy"
 def test_agreement_stands_beside_its_ceiling(bench, labelled, segmenter):
     answer = bench(*agreement(labelled, "--classes", "2", segmenter=segmenter))
     assert answer.code == 0, answer.err
+    (protocol,) = json.loads(answer.out)["protocols"]
+    assert protocol["badge"].startswith(f"*[{segmenter_of(labelled).name}:{segmenter} | none")
     found = json.loads(answer.out)["metrics"]
     assert {name: found[name]["value"] for name in found} == {
         "miou": pytest.approx(1 / 3, abs=0.02),
@@ -386,6 +390,7 @@ def test_lpips_and_ds_name_their_network(bench, tmp_path, monkeypatch):
     assert found["metrics"]["lpips"]["value"] > 0
     assert found["metrics"]["ds"]["value"] > 0
     pairs, diversity = found["protocols"]
+    assert diversity["badge"].startswith("*[lpips squeeze | none | native")
     assert pairs["lpips"].startswith("LPIPS v0.1 squeeze, weights ")
     assert pairs["lpips"] == diversity["ds"]
     assert pairs["ssim"] == "window 11, sigma 1.5, range 255, border valid"

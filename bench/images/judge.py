@@ -18,7 +18,7 @@ from bench.images.extractors import Extractor
 from bench.images.features import Features, features
 from bench.images.files import ImageSet
 from bench.images.perceptual import definition
-from bench.images.protocol import ImageProtocol, apply, plain
+from bench.images.protocol import ImageProtocol, apply, without_extractor
 from bench.metrics import image_sets
 from bench.metrics.class_aware import class_aware
 from bench.progress import Progress
@@ -154,6 +154,7 @@ def judge_diversity(
     """
     from bench.metrics.diversity import Diversity
 
+    protocol = without_extractor(protocol, f"lpips {lpips.net}")
     conditions: dict[str, list[int]] = {}
     for i, image in enumerate(generated.images):
         conditions.setdefault(str(PurePosixPath(image.name).parent), []).append(i)
@@ -180,10 +181,10 @@ def judge_diversity(
 
 
 def pixels(images: ImageSet, index: int, protocol: ImageProtocol) -> NDArray[np.uint8]:
-    """One image (H, W, 3) uint8 under a protocol, its stretch aside.
+    """One image (H, W, 3) uint8 under a protocol.
 
     Raises:
         UserError: It cannot be read or decoded.
     """
     image = images.images[index]
-    return apply(decode(image.read(), str(images.path / image.name))[0], plain(protocol))
+    return apply(decode(image.read(), str(images.path / image.name))[0], protocol)

@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.images.files import ImageSet
 from bench.images.judge import Judged, pixels
 from bench.images.perceptual import definition
-from bench.images.protocol import ImageProtocol
+from bench.images.protocol import ImageProtocol, without_extractor
 from bench.metrics.image_pairs import pair_metrics
 from bench.metrics.regions import Regions
 from bench.metrics.ssim import CLEAN, OFFICIAL
@@ -81,7 +81,7 @@ def judge_pairs(
     Raises:
         UserError: Names or sizes that do not agree, a box of no pair or beyond its image, boxes and a size.
     """
-    pairs = matched(generated, reference)
+    pairs, protocol = matched(generated, reference), without_extractor(protocol, "pixels")
     if boxes is not None:
         _own_boxes(boxes, {pair[0] for pair in pairs}, protocol)
     columns: dict[str, Any] = {}

@@ -147,9 +147,9 @@ def all_protocols(extractors: Mapping[str, int | None] | Sequence[str]) -> tuple
     return tuple(found)
 
 
-def plain(protocol: ImageProtocol) -> ImageProtocol:
-    """The same without stretching of contrast, which metrics of pairs have as a variant."""
-    return replace(protocol, stretch="clamp")
+def without_extractor(protocol: ImageProtocol, of: str) -> ImageProtocol:
+    """The same for what needs no features, and is `of` something else; pairs have stretching as a variant."""
+    return replace(protocol, extractor=of, stretch="clamp")
 
 
 def apply(image: Pixels, protocol: ImageProtocol) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bench.errors import RunFailed, UserError
 from bench.images.files import ImageSet
 from bench.images.judge import Judged, pixels
 from bench.images.pairs import matched
-from bench.images.protocol import ImageProtocol
+from bench.images.protocol import ImageProtocol, without_extractor
 from bench.metrics.agreement import Agreement
 from bench.splits import some
 
@@ -28,7 +29,7 @@ def judge_agreement(
     generated: ImageSet,
     reference: ImageSet,
     labels: Path,
-    segmenter: Callable[[Tensor], Any],
+    segmenter: Segmenter,
     classes: int,
     protocol: ImageProtocol,
     ignore: int | None = None,
@@ -50,7 +51,7 @@ def judge_agreement(
         UserError: Names that do not agree, a label map that is missing or holds something else.
         RunFailed: The segmenter raises, or answers no label maps of that size.
     """
-    pairs = matched(generated, reference)
+    pairs, protocol = matched(generated, reference), without_extractor(protocol, segmenter.name)
     absent = [stem for stem, _, _ in pairs if not (labels / f"{stem}.png").is_file()]
     if absent:
         raise UserError(f"`{labels}` has no label map `<name>.png` for {some(absent)}.")
@@ -97,7 +98,27 @@ def label_map(path: Path, classes: int, ignore: int | None) -> NDArray[np.int64]
     return found
 
 
-def open_segmenter(name: str, device: str = "cpu") -> Callable[[Tensor], Any]:
+@dataclass(frozen=True)
+class Segmenter:
+    """A user's network as a function of images.
+
+    Args:
+        name: `file.py:Class`.
+        net: In evaluation mode.
+        device: Where it runs.
+    """
+
+    name: str
+    net: nn.Module
+    device: str = "cpu"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1] -> integer labels (B, H, W)."""
+        answer = self.net(images.to(self.device))
+        return answer.argmax(1) if answer.ndim == 4 else answer
+
+
+def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
     """A user's `path/to/file.py:Class` of an `nn.Module` made without arguments, in evaluation mode.
 
     It maps (B, 3, H, W) float32 in [0, 1] to integer labels (B, H, W), or to scores (B, K, H, W).
@@ -118,12 +139,7 @@ def open_segmenter(name: str, device: str = "cpu") -> Callable[[Tensor], Any]:
         raise UserError(
             f"`{class_name}` in `{path}` cannot be made without arguments ({type(error).__name__}: {error})."
         ) from error
-
-    def segment(images: Tensor) -> Tensor:
-        answer = net(images.to(device))
-        return answer.argmax(1) if answer.ndim == 4 else answer
-
-    return segment
+    return Segmenter(f"{path.name}:{class_name}", net, device)
 
 
 def _batch(image: NDArray[np.uint8]) -> Tensor:
