@@ -100,7 +100,8 @@ def run(generated: str | Path, reference: str | Path, options: Options) -> int:
     if o.out is not None:
         _write(o.out, judged, found, o)
     if o.as_json:
-        print(json.dumps({"metrics": metrics_json(found), "protocols": _protocols(judged, o)}, indent=2))
+        shown = {"metrics": metrics_json(found), "protocols": _protocols(judged, o)}
+        print(json.dumps(shown, indent=2, allow_nan=False))
     else:
         _table(judged, o)
     return 0
