@@ -1,4 +1,4 @@
-"""Two sets of images beside each other: metrics of sets under a protocol, and of pairs by name."""
+"""Sets of images under a protocol: two beside each other, and one by itself (diversity)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Judged:
     """Values under one protocol.
 
     Args:
-        protocol: How images reached the network, or None for values of pairs as they are.
+        protocol: What was done to images, and what made values of them.
         metrics: Name -> value.
         warnings: A sentence each.
         facts: What values depend on beside the protocol.

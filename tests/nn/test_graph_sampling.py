@@ -93,6 +93,10 @@ def test_a_graph_that_goes_on_or_has_another_class_than_its_number_asks_for_does
     last = np.arange(200), drawn.sizes - 1
     other[last] = (other[last] + 1) % 5
     assert not stand(net, drawn.sizes, other, drawn.matrix, numbers)[drawn.sizes > 1].any()
+    single = np.flatnonzero(drawn.sizes == 1)  # no edge among them all
+    assert len(single) > 5
+    alone = drawn.sizes[single], drawn.labels[single], drawn.matrix[single], numbers[single]
+    assert stand(net, *alone).all()
 
 
 def test_the_numbers_of_a_graph_are_its_own():
