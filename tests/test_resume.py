@@ -31,10 +31,10 @@ sys.exit(main(sys.argv[4:]))
 
 @pytest.fixture(scope="module")
 def moments() -> list[tuple[str, str, int]]:
-    """Three random optimiser steps, one checkpoint half written, one prediction, scoring, the last write."""
-    steps = random.Random().choices(range(1, 5), k=3)
+    """Two random optimiser steps, one checkpoint half written, one prediction, scoring, the last write."""
+    steps = random.Random().choices(range(1, 5), k=2)
     print(f"killed in the optimiser steps {steps} after each start")
-    # Every start goes on after the last whole step: at most 3 x 3 + 1 of the twelve are done by then.
+    # Every start goes on after the last whole step: at most 2 x 3 + 1 of the twelve are done by then.
     return [
         *[("torch.optim:Adam", "step", step) for step in steps],
         ("torch", "save", 2),

@@ -16,7 +16,7 @@ from bench.scans import Scan
 
 SIZE = (64, 96)
 CLASSES = 9
-STEPS = 90  # 0.5 s each on two idle cores: 47 s
+STEPS = 70  # 0.5 s each on two idle cores: 35 s
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,9 @@ def test_each_class_is_what_it_is_alone_and_the_mean_is_theirs():
         assert {c: one.value for c, one in value.per_class.items()} == {
             c: values[metric].value for c, values in alone.items()
         }
-        assert value.value == pytest.approx(np.mean([values[metric].value for values in alone.values()]))
+        assert value.value == pytest.approx(
+            np.mean(np.array([values[metric].value for values in alone.values()], float))
+        )
         assert (value.n, value.unit, value.direction) == (
             3,
             alone["cat"][metric].unit,
