@@ -19,6 +19,7 @@ from bench.errors import MissingExtra, UserError, suggest
 from bench.files import digest, sha256_file
 from bench.images import nets
 from bench.images.weights import find, load_state
+from bench.nn.own import own_class
 
 # Side in pixels of the square each network works at; its own resize brings images there.
 INPUTS = {
@@ -243,16 +244,8 @@ _BUILDERS: dict[str, tuple[Callable[[Path | None, bool], nn.Module], dict[str, A
 
 def _own(path: Path, class_name: str, device: str) -> Extractor:
     """A network of the user's class, tried on two grey images."""
-    if not class_name:
-        raise UserError(f"The extractor `{path}` names no class; write `{path}:Class`.")
-    if not path.is_file():
-        raise UserError(f"There is no file `{path}` for the extractor; write `path/to/file.py:Class`.")
-    cls = registry.load_method(f"{path}:{class_name}").target
+    cls = own_class(path, class_name, "extractor", "an extractor is a network made without arguments")
     name = f"{path.name}:{class_name}"
-    if not issubclass(cls, nn.Module):
-        raise UserError(
-            f"`{name}` is no `nn.Module` class; an extractor is a network made without arguments."
-        )
     try:
         torch.manual_seed(0)  # weights drawn at random are the same ones each time
         with torch.inference_mode():

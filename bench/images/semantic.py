@@ -20,6 +20,7 @@ from bench.images.judge import Judged, pixels
 from bench.images.pairs import matched
 from bench.images.protocol import ImageProtocol, without_extractor
 from bench.metrics.agreement import Agreement
+from bench.nn.own import own_class
 from bench.splits import some
 
 MODES = ("1", "L", "P", "I", "I;16")  # a number a pixel
@@ -127,14 +128,13 @@ def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
         UserError: No such file or class, or no network.
     """
     path, class_name = registry.split_path(name)
-    if path is None or not class_name or not path.is_file():
+    if path is None:
         raise UserError(f"`--segmenter` takes `path/to/file.py:Class` of a network, got `{name}`.")
-    cls = registry.load_method(f"{path}:{class_name}").target
-    if not issubclass(cls, nn.Module):
-        raise UserError(f"`{class_name}` in `{path}` is no `nn.Module` class; a segmenter is a network.")
+    cls = own_class(path, class_name, "segmenter", "a segmenter is a network made without arguments")
     try:
-        torch.manual_seed(0)
-        net = cls().eval().to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # weights drawn at random are the same ones each time
+            net = cls().eval().to(device)
     except Exception as error:
         raise UserError(
             f"`{class_name}` in `{path}` cannot be made without arguments ({type(error).__name__}: {error})."

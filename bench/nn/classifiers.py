@@ -23,6 +23,7 @@ from bench import registry
 from bench.errors import UserError, suggest
 from bench.files import sha256_file
 from bench.home import home
+from bench.nn.own import own_class
 
 
 class Model(StrEnum):
@@ -161,16 +162,8 @@ def build_classifier(name: str, channels: int, classes: int, size: tuple[int, in
 
 def _own(path: Path, class_name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
     """A network of the user's class, tried on two blank images."""
-    if not class_name:
-        raise UserError(f"The model `{path}` names no class; write `{path}:Class`.")
-    if not path.is_file():
-        raise UserError(f"There is no file `{path}` for the model; write `path/to/file.py:Class`.")
-    cls = registry.load_method(f"{path}:{class_name}").target
-    if not issubclass(cls, nn.Module):
-        raise UserError(
-            f"`{path}:{class_name}` is no `nn.Module` class; "
-            "a model is a network class called as `(in_channels, num_classes)`."
-        )
+    made = "a model is a network class called as `(in_channels, num_classes)`"
+    cls = own_class(path, class_name, "model", made)
     shape = (2, channels, *size)
     try:
         net = cls(channels, classes)

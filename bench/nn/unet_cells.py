@@ -7,7 +7,6 @@ al. (arXiv 2007.01671), which MetaMedSeg took over (fewshot_decathlon.md section
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.errors import UserError
+from bench.nn.own import own_class
 from bench.nn.unet import pad_to_multiple
 
 BUILT_IN = "unet_cells"
@@ -95,7 +95,8 @@ def build_network(spec: str, size: tuple[int, int]) -> nn.Module:
                 "as `path/to/file.py:Class`."
             )
         return UNetCells()
-    return tried(_own_class(path, class_name), spec, size)
+    made = "a network is a class called as `(in_channels, num_classes)`"
+    return tried(own_class(path, class_name, "network", made), spec, size)
 
 
 def tried(make: Callable[[int, int], nn.Module], name: str, size: tuple[int, int]) -> nn.Module:
@@ -119,18 +120,3 @@ def tried(make: Callable[[int, int], nn.Module], name: str, size: tuple[int, int
             f"`{name}` answers slices {shape} by {got} and not by logits {shape}; return one logit a pixel."
         )
     return net.train()
-
-
-def _own_class(path: Path, class_name: str) -> type[nn.Module]:
-    """The network class of a user's file."""
-    if not class_name:
-        raise UserError(f"The network `{path}` names no class; write `{path}:Class`.")
-    if not path.is_file():
-        raise UserError(f"There is no file `{path}` for the network; write `path/to/file.py:Class`.")
-    cls = registry.load_method(f"{path}:{class_name}").target
-    if not issubclass(cls, nn.Module):
-        raise UserError(
-            f"`{path}:{class_name}` is no `nn.Module` class; "
-            "a network is a class called as `(in_channels, num_classes)`."
-        )
-    return cls
