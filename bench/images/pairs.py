@@ -88,18 +88,13 @@ def judge_pairs(
     for group in _groups(generated, reference, pairs, protocol, progress):
         stacks = np.stack([pair.generated for pair in group]), np.stack([pair.reference for pair in group])
         regions = None if boxes is None else _regions(group, boxes)
-        measured = pair_metrics(*stacks, regions, lpips if "lpips" in wanted else None)
+        measured = pair_metrics(*stacks, regions, lpips, wanted=wanted)
         for name, column in measured.items():
             columns[name] = columns[name] + column if name in columns else column
-    kept = {
-        name: column
-        for name, column in columns.items()
-        if name.partition("@")[0].removesuffix("_roi") in wanted
-    }
-    found = Judged(protocol, {name: column.metric(name) for name, column in kept.items()})
+    found = Judged(protocol, {name: column.metric(name) for name, column in columns.items()})
     found.counts = (len(reference), len(generated))
-    found.facts = {name: text for name, text in _definitions(lpips).items() if name in kept}
-    for name, column in kept.items():
+    found.facts = {name: text for name, text in _definitions(lpips).items() if name in columns}
+    for name, column in columns.items():
         left = "boxes" if "_roi" in name else "pairs"
         found.warnings += [
             f"{name}: {count} {left} left out, {why}." for why, count in column.reasons.items()

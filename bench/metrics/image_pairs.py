@@ -11,7 +11,7 @@ Shapes: B pairs, R regions, H rows, W columns. Values are float64, one a pair; m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from bench.metrics.ssim import (
     ssim,
     ssim_maps,
     step_of,
+    stretched,
 )
 
 Floats = NDArray[np.float64]
@@ -140,38 +141,15 @@ def psnr(first: Any, second: Any) -> Floats:
     return _decibels(mse(first, second))
 
 
-def stretched(images: Any) -> tuple[Tensor, NDArray[np.bool_]]:
-    """Every image from its own minimum and maximum to 0 and 255, cut to bytes, as the published code does.
-
-    The arithmetic is float32 and cuts instead of rounding: a byte may come back one lower than it should.
-
-    Args:
-        images: (B, H, W, C) uint8 or float of any range, numpy array or torch tensor.
-
-    Returns:
-        uint8 (B, H, W, C), and (B,) bool, which images had two values at least; the others are black.
-
-    Raises:
-        ValueError: Not four-dimensional, without a pixel, or not finite.
-    """
-    x = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-    if x.ndim != 4 or not x[0:1].numel() or not torch.isfinite(x).all():
-        raise ValueError(f"images must be finite (B, H, W, C) with a pixel, got {tuple(x.shape)}")
-    x = x.to(torch.float32)
-    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    varied = high > low
-    found = (x - low) / torch.where(varied, high - low, torch.ones_like(high))
-    return (found * 255).clamp(0, 255).to(torch.uint8), varied.flatten().cpu().numpy()
-
-
 def pair_metrics(
     generated: Any,
     reference: Any,
     regions: Regions | None = None,
     lpips: Perceptual | None = None,
     official: bool = True,
+    wanted: Collection[str] = tuple(UNITS),
 ) -> dict[str, Column]:
-    """All measures of a batch of pairs.
+    """Measures of a batch of pairs.
 
     Args:
         generated: uint8 (B, H, W, 3), numpy array or torch tensor.
@@ -179,6 +157,7 @@ def pair_metrics(
         regions: Boxes to measure too, R of them.
         lpips: Adds `lpips`; None leaves it out.
         official: Adds the official variants.
+        wanted: Some of `UNITS`; the others are left out.
 
     Returns:
         Measure -> (B,) values, `<measure>_roi` -> (R,) values, each again with `@official`. In a region, MAE,
@@ -193,33 +172,40 @@ def pair_metrics(
         raise ValueError(f"images must have three channels, got {a.shape[3]}")
     if regions is not None and len(regions) and not 0 <= regions.image.min() <= regions.image.max() < len(a):
         raise ValueError(f"a region lies in pair {int(regions.image.max())} of {len(a)}")
-    found = _variant(a, b, regions, lpips, "")
+    lpips = lpips if "lpips" in wanted else None
+    found = _variant(a, b, regions, lpips, "", wanted)
     if official:
         (a, first), (b, second) = stretched(a), stretched(b)
         varied = first & second
-        for name, column in _variant(a, b, regions, lpips, "@official").items():
+        for name, column in _variant(a, b, regions, lpips, "@official", wanted).items():
             within = varied if regions is None or "_roi" not in name else varied[regions.image]
             found[name] = column.without(~within, CONSTANT)
     return found
 
 
 def _variant(
-    a: Tensor, b: Tensor, regions: Regions | None, lpips: Perceptual | None, suffix: str
+    a: Tensor,
+    b: Tensor,
+    regions: Regions | None,
+    lpips: Perceptual | None,
+    suffix: str,
+    wanted: Collection[str],
 ) -> dict[str, Column]:
-    squares, definition = mse(a, b), OFFICIAL if suffix else CLEAN
-    found = _of_bytes(mae(a, b), squares)
-    found["ssim"] = _sized(lambda: ssim(a, b, definition), a, definition.least)
-    if not suffix:
+    definition = OFFICIAL if suffix else CLEAN
+    found = _of_bytes(mae(a, b), mse(a, b), wanted)
+    if "ssim" in wanted:
+        found["ssim"] = _sized(lambda: ssim(a, b, definition), a, definition.least)
+    if "ms_ssim" in wanted and not suffix:
         found["ms_ssim"] = _sized(lambda: ms_ssim(a, b), a, MS_LEAST)
     if lpips is not None:
         found["lpips"] = _sized(lambda: chunked(_scaled(lpips), a, b, NET), a, lpips.least)
     if regions is not None:
-        found.update(_regional(a, b, regions, lpips, bool(suffix)))
+        found.update(_regional(a, b, regions, lpips, bool(suffix), wanted))
     return {name + suffix: column for name, column in found.items()}
 
 
 def _regional(
-    a: Tensor, b: Tensor, regions: Regions, lpips: Perceptual | None, official: bool
+    a: Tensor, b: Tensor, regions: Regions, lpips: Perceptual | None, official: bool, wanted: Collection[str]
 ) -> dict[str, Column]:
     boxes, image = regions.pixels(a.shape[1], a.shape[2], official), regions.image
     empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
@@ -231,19 +217,21 @@ def _regional(
     found = _of_bytes(
         means(lambda x, y: _difference(x, y).abs().sum(3)) / 3,
         means(lambda x, y: (_difference(x, y) ** 2).sum(3)) / 3,
+        wanted,
     )
-    if official:
+    if "ssim" in wanted and official:
         found["ssim"] = Column.full(_cropped_ssim(a, b, image, boxes))
-    else:
+    elif "ssim" in wanted:
         found["ssim"] = _sized(lambda: means(ssim_maps), a, CLEAN.least, len(boxes))
     if lpips is not None:
         found["lpips"] = _sized(lambda: means(_scaled(lpips.maps), NET), a, lpips.least, len(boxes))
     return {f"{name}_roi": column.without(empty, EMPTY) for name, column in found.items()}
 
 
-def _of_bytes(absolute: Floats, squares: Floats) -> dict[str, Column]:
+def _of_bytes(absolute: Floats, squares: Floats, wanted: Collection[str]) -> dict[str, Column]:
     decibels = Column.full(_decibels(squares)).without(squares == 0, IDENTICAL)
-    return {"mae": Column.full(absolute), "rmse": Column.full(np.sqrt(squares)), "psnr": decibels}
+    found = {"mae": Column.full(absolute), "rmse": Column.full(np.sqrt(squares)), "psnr": decibels}
+    return {name: column for name, column in found.items() if name in wanted}
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:

@@ -146,6 +146,30 @@ def bytes_pair(first: Any, second: Any) -> tuple[Tensor, Tensor]:
     return a, b.to(a.device)
 
 
+def stretched(images: Any) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Every image from its own minimum and maximum to 0 and 255, cut to bytes, as the published code does.
+
+    The arithmetic is float32 and cuts instead of rounding: a byte may come back one lower than it should.
+
+    Args:
+        images: (B, H, W, C) uint8 or float of any range, numpy array or torch tensor.
+
+    Returns:
+        uint8 (B, H, W, C), and (B,) bool, which images had two values at least; the others are black.
+
+    Raises:
+        ValueError: Not four-dimensional, without a pixel, or not finite.
+    """
+    x = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    if x.ndim != 4 or not x[0:1].numel() or not torch.isfinite(x).all():
+        raise ValueError(f"images must be finite (B, H, W, C) with a pixel, got {tuple(x.shape)}")
+    x = x.to(torch.float32)
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    varied = high > low
+    found = (x - low) / torch.where(varied, high - low, torch.ones_like(high))
+    return (found * 255).clamp(0, 255).to(torch.uint8), varied.flatten().cpu().numpy()
+
+
 def step_of(images: Tensor, values: int | None = None) -> int:
     """How many of images (B, H, W, C) to take at a time for `values` values; `CHUNK`, or more off the CPU."""
     if values is None:
