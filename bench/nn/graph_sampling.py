@@ -260,13 +260,13 @@ class _Growth:
     def _begin(reader: Reader, first: Tensor) -> list[Tensor | None]:
         return [first, *([None] * (reader.gru.num_layers - 1))]
 
-    def pick(self, weights: Tensor, row: int, column: int) -> Tensor:
-        """(b,) answers: weights (b, C) are looked up with the number of entry (row, column)."""
-        width = weights.shape[1]
+    def pick(self, masses: Tensor, row: int, column: int) -> Tensor:
+        """(b,) answers: masses (b, C), see `weights`, are looked up with the number at (row, column)."""
+        width = masses.shape[1]
         if self.device.type == "cpu":
-            bounds = weights.cumsum(1, dtype=torch.float64)
+            bounds = masses.cumsum(1, dtype=torch.float64)
         else:
-            bounds = weights.double() @ self.upto[:width, :width]
+            bounds = masses.double() @ self.upto[:width, :width]
         chosen, number = looked_up(bounds, self.numbers[self.alive, row, column])
         if self.margin and width > 1:
             beside = torch.cat([chosen - 1, chosen], 1).clamp_(0, width - 2)
