@@ -36,7 +36,7 @@ class Options:
         weights: A file of weights in place of the one in the usual caches.
         download: Fetch weights that are absent.
         resize, size, format, stretch: See `bench.images.protocol.ImageProtocol`; size as `128` or `128x256`.
-        reference_name: The reference's name in a badge, such as the split.
+        split: The reference's name in a badge, such as the split.
         under: `all-protocols`, or None.
         by_class: Adds metrics of sets within classes, which are sub-folders.
         boxes: JSON file of boxes for metrics of pairs, see `bench.images.pairs.read_boxes`.
@@ -48,7 +48,7 @@ class Options:
         device: Such as `cpu` or `cuda`.
         seed: Of what is drawn.
         out: Folder for `images.json`, or None.
-        as_json: `{"metrics": {...}, "protocols": [...]}` on standard output and nothing else.
+        json: `{"metrics": {...}, "protocols": [...]}` on standard output and nothing else.
     """
 
     metrics: str | None = None
@@ -59,7 +59,7 @@ class Options:
     size: str | None = None
     format: str = "png"
     stretch: str = "clamp"
-    reference_name: str = "reference"
+    split: str = "reference"
     under: str | None = None
     by_class: bool = False
     boxes: Path | None = None
@@ -71,7 +71,7 @@ class Options:
     device: str = "cpu"
     seed: int = 0
     out: Path | None = None
-    as_json: bool = False
+    json: bool = False
 
 
 def run(generated: str | Path, reference: str | Path, options: Options) -> int:
@@ -99,7 +99,7 @@ def run(generated: str | Path, reference: str | Path, options: Options) -> int:
     found = _named(judged, o)
     if o.out is not None:
         _write(o.out, judged, found, o)
-    if o.as_json:
+    if o.json:
         shown = {"metrics": metrics_json(found), "protocols": _protocols(judged, o)}
         print(json.dumps(shown, indent=2, allow_nan=False))
     else:
@@ -214,7 +214,7 @@ def _all(
 def _named(judged: Sequence[Judged], o: Options) -> dict[str, MetricValue]:
     """Metrics by name; under several protocols the name is the badge, since the values differ."""
     return {
-        one.badge(name, o.reference_name) if o.under else name: value
+        one.badge(name, o.split) if o.under else name: value
         for one in judged
         for name, value in one.metrics.items()
     }
@@ -224,7 +224,7 @@ def _protocols(judged: Sequence[Judged], o: Options) -> list[dict[str, Any]]:
     """What values were made under, and what else they depend on."""
     return [
         {
-            "badge": one.badge("*", o.reference_name),
+            "badge": one.badge("*", o.split),
             "metrics": list(one.metrics),
             "reference_images": one.counts[0],
             "generated_images": one.counts[1],
@@ -264,13 +264,12 @@ def _table(judged: Sequence[Judged], o: Options) -> None:
     if o.under:
         names = list(judged[0].metrics)
         lines = tuple(
-            (one.badge("", o.reference_name), *(number(one.metrics[name].value) for name in names))
-            for one in judged
+            (one.badge("", o.split), *(number(one.metrics[name].value) for name in names)) for one in judged
         )
         out.print(Fitted(Grid("", (), ("protocol", *names), lines, tail=0)))
         return
     for one in judged:
-        out.print(Text(one.badge("", o.reference_name), style="bold"))
+        out.print(Text(one.badge("", o.split), style="bold"))
         lines = tuple(
             (name, number(value.value), str(value.n), value.unit) for name, value in one.metrics.items()
         )

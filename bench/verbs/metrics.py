@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,9 @@ if TYPE_CHECKING:
 
 KINDS = ("graphs", "images")
 _GRAPHS = ("permutations",)
-_IMAGES = (
-    *("extractor", "weights", "download", "resize", "size", "format", "stretch", "split", "under"),
-    *("by_class", "boxes", "lpips", "segmenter", "labels", "classes", "ignore", "device", "out"),
-)
+_COMMON = ("metrics", "seed", "json")
+_PATHS = ("weights", "boxes", "labels", "out")
+_EMPTY_IS_NONE = {*_PATHS, "split"}
 
 
 def run(args: Namespace) -> int:
@@ -29,55 +29,31 @@ def run(args: Namespace) -> int:
     kind = args.kind
     if kind not in KINDS:
         raise UserError(f"`bench metrics` compares {' or '.join(KINDS)}, got `{kind}`.{suggest(kind, KINDS)}")
-    foreign = _IMAGES if kind == "graphs" else _GRAPHS
+    from bench.verbs import graph_metrics, image_metrics
+
+    of_images = [field.name for field in fields(image_metrics.Options)]
+    foreign = [name for name in of_images if name not in _COMMON] if kind == "graphs" else _GRAPHS
     given = [name for name in foreign if getattr(args, name) not in (None, False)]
     if given:
         option = given[0].replace("_", "-")
         raise UserError(f"`--{option}` is no option of `bench metrics {kind}`; leave it out.")
     if kind == "graphs":
-        from bench.verbs.graph_metrics import run as graphs
-
-        permutations = 1000 if args.permutations is None else args.permutations
-        return graphs(
+        return graph_metrics.run(
             args.generated,
             args.reference,
             args.metrics,
             as_json=args.json,
-            permutations=permutations,
+            permutations=1000 if args.permutations is None else args.permutations,
             seed=args.seed,
         )
-    from bench.verbs.image_metrics import Options
-    from bench.verbs.image_metrics import run as images
-
-    plain = {
-        name: getattr(args, name) for name in ("extractor", "resize", "format", "stretch", "device", "lpips")
-    }
-    return images(
-        args.generated,
-        args.reference,
-        Options(
-            metrics=args.metrics,
-            **{name: value for name, value in plain.items() if value is not None},
-            weights=_path(args.weights),
-            download=args.download,
-            size=args.size,
-            reference_name=args.split or "reference",
-            under=args.under,
-            by_class=args.by_class,
-            boxes=_path(args.boxes),
-            segmenter=args.segmenter,
-            labels=_path(args.labels),
-            classes=args.classes,
-            ignore=args.ignore,
-            seed=args.seed,
-            out=_path(args.out),
-            as_json=args.json,
-        ),
-    )
-
-
-def _path(word: str | None) -> Path | None:
-    return Path(word).expanduser() if word else None
+    said = {name: getattr(args, name) for name in of_images}
+    said = {name: value for name, value in said.items() if value is not None}
+    for name in _EMPTY_IS_NONE & said.keys():
+        if not said[name]:
+            del said[name]
+        elif name in _PATHS:
+            said[name] = Path(said[name]).expanduser()
+    return image_metrics.run(args.generated, args.reference, image_metrics.Options(**said))
 
 
 def chosen(metrics: str, known: Sequence[str], of: str) -> tuple[str, ...]:
