@@ -395,3 +395,11 @@ def test_lpips_and_ds_name_their_network(bench, tmp_path, monkeypatch):
     assert pairs["lpips"] == diversity["ds"]
     assert pairs["ssim"] == "window 11, sigma 1.5, range 255, border valid"
     assert pairs["ssim@official"] == "window 3, sigma 1.5, range 1, border zero; contrast stretched"
+
+
+def test_the_names_are_those_of_the_metrics():
+    from bench.metrics.image_pairs import UNITS
+    from bench.metrics.image_sets import GROUPS
+    from bench.verbs.image_metrics import PAIRS, SETS
+
+    assert (tuple(GROUPS), tuple(UNITS)) == (SETS, PAIRS)
