@@ -1,4 +1,4 @@
-"""A user's plain `nn.Module` as a segmentation method under the task's own recipe."""
+"""A user's plain `nn.Module` as a method under a task's own recipe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from bench.errors import UserError
 from bench.families.segmentation import SegmentationNet
 
 
-@dataclass
-class PlainNet(SegmentationNet):
-    """A user's `nn.Module` under the task's recipe."""
+class UserNet:
+    """What builds a user's `nn.Module`; comes before a family's class with a recipe."""
 
     network: ClassVar[Callable[..., nn.Module]]
     options: ClassVar[tuple[str, ...]] = ()
@@ -28,8 +27,18 @@ class PlainNet(SegmentationNet):
         )
 
 
-def plain_net(cls: type, name: str) -> type[Method]:
+@dataclass
+class PlainNet(UserNet, SegmentationNet):
+    """A user's `nn.Module` under the recipe of segmentation."""
+
+
+def plain_net(cls: type, name: str, base: type[Method] = PlainNet) -> type[Method]:
     """Wrap an `nn.Module` class; its further keyword arguments with defaults become fields.
+
+    Args:
+        cls: The user's class.
+        name: What the user wrote.
+        base: A `UserNet` with the family's recipe.
 
     Raises:
         UserError: `cls` is no `nn.Module` class or cannot be called as `(in_channels, num_classes)`.
@@ -48,12 +57,12 @@ def plain_net(cls: type, name: str) -> type[Method]:
             f"`{name}` is called as `{name}{inspect.signature(cls)}`; "
             "a plain network must be callable as `(in_channels, num_classes)`."
         )
-    known = {f.name for f in fields(SegmentationNet)}
+    known = {f.name for f in fields(base)}
     options = [p for p in extra if isinstance(p.default, bool | int | float | str) and p.name not in known]
     node = make_dataclass(
         name,
         [(p.name, type(p.default), p.default) for p in options],
-        bases=(PlainNet,),
+        bases=(base,),
         namespace={"network": cls, "options": tuple(p.name for p in options)},
     )
     node.__module__, node.__doc__ = cls.__module__, cls.__doc__

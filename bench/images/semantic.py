@@ -23,6 +23,7 @@ from bench.metrics.agreement import Agreement
 from bench.nn.own import own_class
 from bench.splits import some
 
+Pixels = NDArray[np.uint8]
 MODES = ("1", "L", "P", "I", "I;16")  # a number a pixel
 
 
@@ -59,21 +60,33 @@ def judge_agreement(
     measure = Agreement(segmenter, classes, ignore)
     for stem, i, j in pairs if progress is None else progress(pairs, "segmentation"):
         wanted = label_map(labels / f"{stem}.png", classes, ignore)
-        first, second = _batch(pixels(generated, i, protocol)), _batch(pixels(reference, j, protocol))
-        try:
-            measure.add(first, second, wanted[None])
-        except Exception as error:  # a user's network
-            raise RunFailed(
-                f"The segmenter failed on `{stem}` ({type(error).__name__}: {error}); it gets (1, 3, H, W) "
-                f"float32 in [0, 1] and answers integers (1, {wanted.shape[0]}, {wanted.shape[1]})."
-            ) from error
-    found = Judged(protocol, measure.metrics(), counts=(len(reference), len(generated)))
-    for name, both in (("miou", measure.miou()), ("pixel_accuracy", measure.accuracy())):
-        if both.above:
-            found.warnings.append(
-                f"{name}: generated images score above real ones, so it tells of the segmenter's taste."
-            )
-    return found
+        agree(measure, stem, pixels(generated, i, protocol), pixels(reference, j, protocol), wanted)
+    return Judged(protocol, measure.metrics(), doubts(measure), counts=(len(reference), len(generated)))
+
+
+def agree(measure: Agreement, name: str, generated: Pixels, real: Pixels, wanted: NDArray[np.int64]) -> None:
+    """Let the segmenter see an image (H, W, 3) uint8 and its real one, beside the label map (H, W).
+
+    Raises:
+        RunFailed: The segmenter raises, or answers no label maps of that size.
+    """
+    try:
+        measure.add(_batch(generated), _batch(real), wanted[None])
+    except Exception as error:  # a user's network
+        raise RunFailed(
+            f"The segmenter failed on `{name}` ({type(error).__name__}: {error}); it gets (1, 3, H, W) "
+            f"float32 in [0, 1] and answers integers (1, {wanted.shape[0]}, {wanted.shape[1]})."
+        ) from error
+
+
+def doubts(measure: Agreement) -> list[str]:
+    """A sentence for each value of generated images above that of real ones."""
+    both = (("miou", measure.miou()), ("pixel_accuracy", measure.accuracy()))
+    return [
+        f"{name}: generated images score above real ones, so it tells of the segmenter's taste."
+        for name, beside in both
+        if beside.above
+    ]
 
 
 def label_map(path: Path, classes: int, ignore: int | None) -> NDArray[np.int64]:

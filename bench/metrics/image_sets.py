@@ -146,8 +146,19 @@ def _inception(found: Found, logits: Real | None) -> dict[str, MetricValue]:
     if logits is None:
         found.warnings.append("The extractor has no classes: the Inception Score is undefined.")
         return {name: undefined(name) for name in GROUPS["is"]}
+    if len(logits) <= inception_score.SPLITS:
+        found.warnings.append(
+            f"The Inception Score of {len(logits)} images in {inception_score.SPLITS} splits is undefined: a "
+            "split of one image scores 1, whatever it shows."
+        )
+        return {name: undefined(name) for name in GROUPS["is"]}
     score = inception_score.inception_score(logits)
     found.facts["inception_splits"] = score.splits
+    if len(logits) < 2 * score.splits:
+        found.warnings.append(
+            f"{len(logits)} images in {score.splits} splits leave some with one image, which scores 1: the "
+            "Inception Score is pulled there."
+        )
     return {
         "inception_score": _value("inception_score", score.value, len(logits)),
         "inception_score_std": _value("inception_score_std", score.spread, len(logits)),

@@ -1,0 +1,121 @@
+"""Images made elsewhere from the test label maps, and the pictures of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.families.synthesis import HELD, Generated
+from bench.families.synthesis_data import SynthesisData
+from bench.images.decode import decode
+from bench.images.files import ImageFile, ImageSet, open_set
+from bench.pictures import threaded
+from bench.progress import Progress
+from bench.splits import some
+
+ROWS, DRAWS = 6, 3  # of the gallery
+
+
+def read(folder: Path, data: SynthesisData) -> Generated:
+    """Read one image a test label map, or a sub-folder of them for each draw (in the order of their names).
+
+    Args:
+        folder: A folder, or an archive of one, of images in any format named as the test label maps.
+        data: Says which those are, and their size.
+
+    Raises:
+        UserError: One message naming every fault: missing, foreign, double, unreadable or wrongly sized.
+    """
+    found = open_set(folder)
+    wanted, size = data.test.examples.ids, data.test.examples.size
+    draws: dict[str, list[ImageFile]] = {}
+    for image in found.images:
+        draws.setdefault(str(PurePosixPath(image.name).parent), []).append(image)
+    faults: list[str] = []
+    if "." in draws and len(draws) > 1:
+        faults.append(
+            f"images beside sub-folders: {some([image.name for image in draws['.']])}; give either images "
+            "or a sub-folder a draw"
+        )
+    sets = []
+    for name in sorted(draws, key=_natural):
+        own = {PurePosixPath(image.name).stem: image for image in draws[name]}
+        where = "" if name == "." else f" in `{name}`"
+        counts = Counter(PurePosixPath(image.name).stem for image in draws[name])
+        for kind, faulty in (
+            ("missing", [one for one in wanted if one not in own]),
+            ("not of the test split", [one for one in own if one not in set(wanted)]),
+            ("given twice", [one for one, count in counts.items() if count > 1]),
+        ):
+            if faulty:
+                faults.append(f"{kind}{where}: {some(faulty)}")
+        sets.append(ImageSet(found.path, tuple(own[one] for one in wanted if one in own)))
+    first: list[NDArray[np.uint8]] = []
+    faults += _examine(sets, size, first)
+    if len(sets) < data.protocol.draws:
+        faults.append(f"{len(sets)} of {data.protocol.draws} draws; add `draws={len(sets)}`")
+    if faults:
+        raise UserError(
+            f"The predictions in `{folder}` do not answer the test split of {len(wanted)} label maps "
+            f"({'; '.join(faults)}); nothing was scored. Give one image for each, named as it, at "
+            f"{size[0]}x{size[1]}, or a sub-folder of them for each draw."
+        )
+    return Generated(tuple(sets[: data.protocol.draws]), np.stack(first))
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """`draw2` before `draw10`."""
+    digits = "".join(c for c in name if c.isdigit())
+    return (int(digits) if digits else -1, name)
+
+
+def _examine(sets: Sequence[ImageSet], size: tuple[int, int], first: list[NDArray[np.uint8]]) -> list[str]:
+    """What is wrong with the images themselves; fills `first`."""
+    files = [image for images in sets for image in images.images]
+
+    def one(index: int) -> tuple[str, NDArray[np.uint8] | None]:
+        image = files[index]
+        try:
+            made = decode(image.read(), image.name)[0]
+        except UserError as error:
+            return str(error), None
+        if made.shape[:2] != size:
+            return f"{made.shape[0]}x{made.shape[1]}", None
+        return "", made if index < min(HELD, len(sets[0])) else None
+
+    unreadable, sized = [], []
+    walk = Progress()(threaded(one, range(len(files))), "check images", len(files))
+    for index, (fault, made) in enumerate(walk):
+        if made is not None:
+            first.append(made)
+        name = files[index].name
+        if fault and fault.replace("x", "").isdigit():
+            sized.append(f"{name} ({fault})")
+        elif fault:
+            unreadable.append(name)
+    kinds = (("unreadable", unreadable), (f"not {size[0]}x{size[1]}", sized))
+    return [f"{kind}: {some(names)}" for kind, names in kinds if names]
+
+
+def draw(folder: Path, predictions: Generated, data: SynthesisData, caption: str) -> Sequence[Path]:
+    """Label map, real image and the first draws of test images spread over the split."""
+    from bench.report.synthesis import Row, sheet
+
+    test = data.test
+    chosen = np.linspace(0, len(test) - 1, min(ROWS, len(test))).round().astype(int).tolist()
+    rows = []
+    for i in dict.fromkeys(chosen):
+        made = [_image(images.images[i]) for images in predictions.draws[:DRAWS]]
+        rows.append(Row(test.examples.ids[i], test.labels(i), test.image(i), made))
+    path = folder / "images.png"
+    sheet(path, rows, data.info.classes, caption)
+    return [path]
+
+
+def _image(file: ImageFile) -> NDArray[np.uint8]:
+    return decode(file.read(), file.name)[0]

@@ -1,0 +1,140 @@
+"""The suite of semantic synthesis: is the set real, does it vary, does it show what was asked?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bench.core import MetricValue, Scored
+from bench.errors import MissingExtra, UserError
+from bench.families.synthesis_data import SynthesisData
+from bench.home import home
+from bench.images.decode import decode
+from bench.images.files import ImageSet
+from bench.images.judge import Judged, judge_sets
+from bench.images.protocol import ImageProtocol
+from bench.images.semantic import agree, doubts, open_segmenter
+from bench.images.weights import WEIGHTS, find
+from bench.metrics.agreement import Agreement
+from bench.metrics.bootstrap import interval, resampled_means
+from bench.metrics.diversity import Diversity, published_inputs
+from bench.metrics.image_sets import GROUPS
+from bench.progress import Progress
+
+if TYPE_CHECKING:
+    from bench.families.synthesis import Generated
+
+BATCH = 50  # images that the published FID takes at a time; a last incomplete batch is dropped
+RESAMPLES = 2000
+NET = "alex"
+
+
+def lacking_extractor(name: str) -> str:
+    """Why an extractor of ours cannot be had on this machine, and what to do; empty if it can."""
+    if name == "inception-tf":
+        from bench.words import importable
+
+        if not importable("torch_fidelity"):
+            return str(MissingExtra("The extractor `inception-tf`", "fid"))
+    return _lacking(name) if name in WEIGHTS else ""
+
+
+def lacking_lpips() -> str:
+    """Why LPIPS cannot be had on this machine, and what to do; empty if it can."""
+    return _lacking("alexnet") or _lacking("lpips-alex")
+
+
+def _lacking(weights: str) -> str:
+    try:
+        find(weights)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def score(predictions: Generated, data: SynthesisData, protocol: Any) -> Scored:
+    """All metrics of the images, and the diversity of each label map's.
+
+    What makes a value doubtful is said on standard error.
+    """
+    from bench.run import say  # the engine imports no family
+
+    device = predictions.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    progress = Progress()
+    found, warnings = _sets(predictions, data, protocol, device, progress)
+    rows = [{"id": name, "unit": name} for name in data.test.examples.ids]
+    if protocol.draws > 1:
+        found |= _diversity(predictions, data, rows, device, progress)
+    if protocol.segmenter:
+        one = _agreement(predictions, data, protocol.segmenter, device, progress)
+        found |= one.metrics
+        warnings += one.warnings
+    for sentence in dict.fromkeys(warnings):
+        say(sentence)
+    return Scored(found, rows)
+
+
+def _sets(
+    predictions: Generated, data: SynthesisData, protocol: Any, device: str, progress: Progress
+) -> tuple[dict[str, MetricValue], list[str]]:
+    from bench.images.extractors import open_extractor
+
+    extractor = open_extractor(protocol.extractor, device=device)
+    images = ImageProtocol(protocol.extractor)  # at the size they were made at
+    generated, reference = predictions.draws[0], data.test.reference()
+    cache = home() / "cache" / "features"
+
+    def judged(count: int, groups: tuple[str, ...]) -> Judged:
+        first, second = (ImageSet(one.path, one.images[:count]) for one in (generated, reference))
+        return judge_sets(first, second, images, extractor, groups, cache, progress=progress)
+
+    one = judged(len(reference), tuple(GROUPS))
+    found, kept = one.metrics, len(reference) // BATCH * BATCH
+    official = MetricValue(None, 0, found["fid"].unit, found["fid"].direction)
+    if kept == len(reference):
+        official = MetricValue(found["fid"].value, kept, official.unit, official.direction)
+    elif kept:
+        official = judged(kept, ("fid",)).metrics["fid"]
+    official.variant = "official"
+    return {"fid": found.pop("fid"), "fid@official": official, **found}, one.warnings
+
+
+def _diversity(
+    predictions: Generated, data: SynthesisData, rows: list[dict[str, Any]], device: str, progress: Progress
+) -> dict[str, MetricValue]:
+    """LPIPS between the draws of each label map, at their own size and as published."""
+    from bench.images.perceptual import open_lpips
+
+    lpips = open_lpips(NET, device=device)
+    clean, official = Diversity(lpips), Diversity(lpips)
+    for i, name in enumerate(progress(data.test.examples.ids, "diversity")):
+        stack = np.stack([_pixels(images, i) for images in predictions.draws])
+        own = torch.from_numpy(stack).permute(0, 3, 1, 2).to(device, torch.float32) / 127.5 - 1
+        rows[i]["lpips"] = clean.add(name, own)
+        rows[i]["lpips@official"] = official.add(name, published_inputs(stack).to(device))
+    values = clean.metrics("lpips")["lpips"]
+    column = np.asarray([[row["lpips"]] for row in rows], np.float64)
+    groups = np.arange(len(rows))
+    resampled = resampled_means(column, np.isfinite(column), groups, resamples=RESAMPLES, seed=0)
+    if (bounds := interval(resampled[:, 0])) is not None:
+        values.ci_low, values.ci_high = bounds
+        values.intervals = {"image": bounds}
+    return {"lpips": values, "lpips@official": official.metrics("lpips")["lpips@official"]}
+
+
+def _agreement(
+    predictions: Generated, data: SynthesisData, name: str, device: str, progress: Progress
+) -> Judged:
+    """What a user's segmenter finds in the first draw, and in the real images."""
+    segmenter = open_segmenter(name, device)
+    measure = Agreement(segmenter, len(data.info.classes), data.unlabelled, data.info.classes)
+    for i, image in enumerate(progress(data.test.examples.ids, "segmentation")):
+        agree(measure, image, _pixels(predictions.draws[0], i), data.test.image(i), data.test.labels(i))
+    return Judged(ImageProtocol(), measure.metrics(), doubts(measure))
+
+
+def _pixels(images: ImageSet, index: int) -> Any:
+    image = images.images[index]
+    return decode(image.read(), image.name)[0]
