@@ -28,12 +28,14 @@ _RUN = """key=value words:
   -m                          sweep: values separated by commas, every combination is run
 """
 _SCORE = """key=value words:
-  task=<t> predictions=DIR    one PNG or npy label map for each test scan, named as it
+  task=<t> predictions=DIR    exactly the test split, named as it: a PNG or npy label map for each scan; an
+                              image for each label map, or a sub-folder of them for each draw; scene graphs
   dataset= data= data_root= profile= name=<label> out=DIR protocol.<field>=v
 """
 
 
-_METRICS = """graphs: folders in Visual Genome's JSON layout, VG-SGG.h5, or graphs.jsonl
+_METRICS = """graphs: folders in Visual Genome's JSON layout, VG-SGG.h5, or graphs.jsonl; --metrics
+box_iou,relation_accuracy for graphs of one name with boxes
 images: folders or archives; --metrics fid,kid,is,prd,pr (of sets), mae,rmse,psnr,ssim,ms_ssim,lpips (of
 pairs by name), ds (of the images in each sub-folder of --generated), miou,pixel_accuracy (with --segmenter)
 """

@@ -88,12 +88,13 @@ CARD = Card(
         "Sets are compared at the size they were made at: the real images are the test photographs squashed "
         "to `image_size` (halved by averaging, then bicubic), as the published sampler saves them. FID and "
         "its kin take the first image of every label map; `lpips` is the diversity of its images (higher is "
-        "more diverse), not an error, and needs `draws=` of two or more, ten in the papers. `miou` and `pixel_accuracy` need `segmenter=` and always "
-        "stand beside those of the real images: the paper's own segmenter finds 39.0 % in the real images of "
-        "COCO-Stuff and more in OASIS' and SDM's. Its mIoU code and DeepLabV2 were not released, so no run "
-        "is set beside the printed mIoU. Validation images are held out of training; the paper has none. "
-        "Where weights of the extractor are absent, a phantom is judged by features of random weights, which "
-        "say nothing about photographs, and real data are refused."
+        "more diverse), not an error, and needs `draws=` of two or more, ten in the papers. `miou` and "
+        "`pixel_accuracy` need `segmenter=` and always stand beside those of the real images: the paper's "
+        "own segmenter finds 39.0 % in the real images of COCO-Stuff and more in OASIS' and SDM's. Its mIoU "
+        "code and DeepLabV2 were not released, so no run is set beside the printed mIoU. Validation images "
+        "are held out of training; the paper has none. Where weights of the extractor are absent, a phantom "
+        "is judged by features of random weights, which say nothing about photographs, and real data are "
+        "refused."
     ),
 )
 

@@ -1,6 +1,7 @@
 """`bench metrics graphs`: any two sets, exactly as given, and nothing but JSON on standard output."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,3 +168,54 @@ def test_real_graphs_against_themselves(bench, shared_data):
     assert found["kl_objects"]["value"] == 0
     assert -1 < found["mmd_node_x1e3@official"]["value"] < 0
     assert found["mmd_node_x1e3@official"]["n"] == 4735
+
+
+def boxed(shift=0.0, order=None):
+    """Two scenes of one name each: a cup left of a dog, a leg inside a tree; all boxes moved by `shift`."""
+    words = Vocabulary(("cup", "dog", "leg", "tree"), ("left of", "inside", "has"))
+    boxes = np.asarray([[[0, 0, 10, 10], [20, 0, 30, 10]], [[5, 5, 8, 8], [0, 0, 20, 20]]], np.float32)
+    boxes[:, 0] += np.asarray([shift, 0, shift, 0], np.float32)
+    graphs = [
+        SceneGraph(np.array([0, 1]), np.array([[0, 1], [1, 0]]), np.array([0, 2]), "1", boxes[0]),
+        SceneGraph(np.array([2, 3]), np.array([[0, 1]]), np.array([1]), "2", boxes[1]),
+    ]
+    return SceneGraphs(words, tuple(graphs[i] for i in order or (0, 1)))
+
+
+def test_boxes_and_relations_of_graphs_of_one_name(bench, tmp_path):
+    write_own(tmp_path / "real", boxed())
+    write_own(tmp_path / "same", boxed(order=(1, 0)))
+    write_own(tmp_path / "moved", boxed(shift=25))
+    asked = ("--metrics", "box_iou,relation_accuracy", "--json")
+    answer = bench(*words(tmp_path / "same", tmp_path / "real", *asked))
+    assert answer.code == 0, answer.err
+    assert "1 relations are not decided by boxes and left out: `has`." in answer.err
+    found = json.loads(answer.out)["metrics"]
+    assert {name: part["value"] for name, part in found.items()} == dict.fromkeys(found, 1.0)
+    assert found["box_iou"]["n"] == 4
+    assert found["relation_accuracy"]["n"] == found["relation_accuracy_real"]["n"] == 2
+    answer = bench(*words(tmp_path / "moved", tmp_path / "real", *asked))
+    found = json.loads(answer.out)["metrics"]
+    # The first box of each scene left its place; the cup is now right of the dog, the leg outside the tree.
+    assert found["box_iou"]["value"] == found["box_recall_0.5"]["value"] == 0.5
+    assert found["relation_accuracy"]["value"] == 0
+    assert found["relation_accuracy_real"]["value"] == 1
+    only = bench(*words(tmp_path / "moved", tmp_path / "real", "--metrics", "box_iou", "--json"))
+    assert set(json.loads(only.out)["metrics"]) == {"box_iou", "box_recall_0.3", "box_recall_0.5"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda g: replace(g, name="9"), "need the same graphs on both sides, by name: `1`, `9`"),
+        (lambda g: replace(g, boxes=None), "The graph `1` has no boxes on one side"),
+        (lambda g: replace(g, labels=g.labels[::-1]), "The graph `1` holds other objects on the two sides"),
+    ],
+)
+def test_layouts_that_do_not_match(bench, tmp_path, change, told):
+    real = boxed()
+    write_own(tmp_path / "real", real)
+    write_own(tmp_path / "theirs", replace(real, graphs=(change(real.graphs[0]), real.graphs[1])))
+    answer = bench(*words(tmp_path / "theirs", tmp_path / "real", "--metrics", "box_iou"))
+    assert answer.code == 2
+    assert told in answer.err

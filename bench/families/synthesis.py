@@ -87,15 +87,22 @@ class SynthesisTask(Task):
         }
 
     def available(self, protocol: Any) -> Mapping[str, tuple[Any, str]]:
-        """Without weights: features of random weights (refused on real data), and no diversity."""
-        from bench.families.synthesis_score import lacking_extractor, lacking_lpips
+        """Without weights of the usual extractor, features of random weights; refused on real data.
 
-        found = {}
-        if why := lacking_extractor(protocol.extractor):
-            found["extractor"] = (TRIAL, why)
+        Raises:
+            UserError: What was asked for beyond the default lacks weights, or cannot be made.
+        """
+        from bench.families.synthesis_score import lacking_extractor, lacking_lpips, try_judges
+
+        try_judges(protocol)
         if protocol.draws > 1 and (why := lacking_lpips()):
-            found["draws"] = (1, f"diversity needs LPIPS. {why}")
-        return found
+            raise UserError(
+                f"`draws={protocol.draws}` measures diversity by LPIPS, and needs its network. {why}"
+            )
+        why = lacking_extractor(protocol.extractor)
+        if why and protocol.extractor != self.protocol().extractor:
+            raise UserError(f"`extractor={protocol.extractor}` cannot be had. {why}")
+        return {"extractor": (TRIAL, why)} if why else {}
 
     def load(self, samples: Labelled, protocol: Any) -> SynthesisData:
         """Split; refuse to judge photographs by features that mean nothing."""

@@ -34,6 +34,11 @@ class SynthesisNet(Method):
 
     lr: float = 2e-4
 
+    @staticmethod
+    def shape(classes: int) -> tuple[int, int]:
+        """Channels in and out of the network, with instance maps; for `bench show`."""
+        return classes + 1, 3
+
     @abstractmethod
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
         """Return the network, (B, in_channels, H, W) -> images (B, num_classes = 3, H, W) in [-1, 1]."""

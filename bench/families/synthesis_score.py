@@ -46,6 +46,20 @@ def lacking_lpips() -> str:
     return _lacking("alexnet") or _lacking("lpips-alex")
 
 
+def try_judges(protocol: Any) -> None:
+    """See that networks of the user's can be made, before anything is made for them to judge.
+
+    Raises:
+        UserError: An unknown extractor, or a user's file or class that cannot be used.
+    """
+    from bench.images.extractors import INPUTS, open_extractor
+
+    if protocol.extractor not in INPUTS:
+        open_extractor(protocol.extractor)
+    if protocol.segmenter:
+        open_segmenter(protocol.segmenter)
+
+
 def _lacking(weights: str) -> str:
     try:
         find(weights)

@@ -142,7 +142,7 @@ def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
     """
     path, class_name = registry.split_path(name)
     if path is None:
-        raise UserError(f"`--segmenter` takes `path/to/file.py:Class` of a network, got `{name}`.")
+        raise UserError(f"A segmenter is given as `path/to/file.py:Class` of a network, got `{name}`.")
     cls = own_class(path, class_name, "segmenter", "a segmenter is a network made without arguments")
     try:
         with torch.random.fork_rng(devices=[]):

@@ -182,7 +182,12 @@ def _parameters(node: Any, task_name: str) -> str:
     for dataset in card("task", task_name).datasets:
         classes = card("dataset", dataset).classes
         if classes and hasattr(node, "build"):
-            net = node().build(1, len(classes))
+            made_of = getattr(
+                node, "shape", None
+            )  # a family whose networks do not go from 1 channel to classes
+            channels, outputs = made_of(len(classes)) if made_of else (1, len(classes))
+            net = node().build(channels, outputs)
             count = sum(p.numel() for p in net.parameters() if p.requires_grad)
-            parts.append(f"{count:,} ({dataset}: 1 channel, {len(classes)} classes)")
+            told = f"{channels} channels to {outputs}" if made_of else f"1 channel, {outputs} classes"
+            parts.append(f"{count:,} ({dataset}: {told})")
     return "; ".join(parts)

@@ -252,6 +252,13 @@ def test_a_plain_network_follows_the_recipe(bench, root, own, tmp_path):
     assert found["cost"]["flops_per_sample"] == 2 * 3 * 184 * SIZE[0] * SIZE[1]
 
 
+def test_the_card_of_the_recipe_counts_parameters_as_a_run_does(bench):
+    from bench.nn.unet import UNet
+
+    count = sum(p.numel() for p in UNet(184, 3, 32).parameters())
+    assert f"parameters: {count:,} (coco_stuff: 184 channels to 3)" in bench("show", "regression").out
+
+
 def test_what_makes_no_images_is_told(bench, root, own, tmp_path):
     answer = bench("run", *words(root, tmp_path, method=f"{own}:Nothing"))
     assert answer.code == 2
@@ -295,6 +302,25 @@ def test_real_data_are_not_judged_by_random_features(bench, root, tmp_path):
     assert "weights-inception-2015-12-05-6726825d.pth" in answer.err
     assert "`extractor=squeezenet-caffe`" in answer.err
     assert not list((tmp_path / "r").rglob("record.json"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("draws=2", "`draws=2` measures diversity by LPIPS, and needs its network. The weights of `alexnet`"),
+        ("extractor=dinov2", "`extractor=dinov2` cannot be had. The weights of `dinov2` are not on"),
+        ("extractor=inceptoin-tf", "No extractor `inceptoin-tf`. Did you mean `inception-tf`?"),
+        ("extractor=./nowhere.py:Net", "There is no file `nowhere.py` for the extractor"),
+        ("segmenter=deeplab", "A segmenter is given as `path/to/file.py:Class` of a network, got `deeplab`"),
+        ("segmenter=./nowhere.py:Net", "There is no file `nowhere.py` for the segmenter"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_anything_is_made(bench, root, tmp_path, asked, told):
+    answer = bench("run", *words(root, tmp_path / "r", method="mean_colour"), asked)
+    assert answer.code == 2
+    assert told in answer.err
+    assert answer.err.count("\n") == 1
+    assert not list((tmp_path / "r").rglob("generated"))
 
 
 def damage(folder, kind):
