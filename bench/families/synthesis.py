@@ -100,7 +100,7 @@ class SynthesisTask(Task):
                 f"`draws={protocol.draws}` measures diversity by LPIPS, and needs its network. {why}"
             )
         why = lacking_extractor(protocol.extractor)
-        if why and protocol.extractor != self.protocol().extractor:
+        if why and protocol.extractor != type(protocol)().extractor:
             raise UserError(f"`extractor={protocol.extractor}` cannot be had. {why}")
         return {"extractor": (TRIAL, why)} if why else {}
 

@@ -16,7 +16,8 @@ from bench.errors import RunFailed, UserError
 from bench.families.plain import UserNet, plain_net
 from bench.families.plain_class import as_method, lacking
 from bench.families.synthesis_data import Examples, conditions, together
-from bench.images.conditions import Conditions
+from bench.images.conditions import Conditions, planes
+from bench.labelled import Triple
 from bench.nn.fit import evaluating, fit_supervised
 
 
@@ -45,7 +46,7 @@ class SynthesisNet(Method):
 
     def fit(self, train: Examples, val: Examples, ctx: Context) -> None:
         """Train, and keep the weights of the least error on the validation images."""
-        self.net = self.build(ctx.in_channels, 3)
+        self.net = _OnMaps(self.build(ctx.in_channels, 3), train.classes)
         _check_output(self.net, train, type(self).__name__)
         size = ctx.protocol.batch_size
 
@@ -54,7 +55,7 @@ class SynthesisNet(Method):
             with evaluating(net):
                 for start in range(0, len(val), size):
                     part = range(start, min(start + size, len(val)))
-                    x, y = ctx.fabric.to_device(_pairs([val[i] for i in part], val.classes))
+                    x, y = ctx.fabric.to_device(_pairs(together(val.__getitem__, part)))
                     total += float((net(x).float() - y).abs().mean((1, 2, 3)).sum())
             return -total / len(val)
 
@@ -65,11 +66,31 @@ class SynthesisNet(Method):
         """(B, 3, H, W) float32 of B label maps."""
         with evaluating(self.net):
             device = next((p.device for p in self.net.parameters()), x.labels.device)
-            return self.net(x.planes().to(device)).float().cpu()
+            return self.net(_maps(x).to(device)).float().cpu()
 
     def parameters_count(self) -> int | None:
         """Trainable parameters of the built network."""
         return sum(p.numel() for p in self.net.parameters() if p.requires_grad)
+
+
+class _OnMaps(nn.Module):
+    """Label maps to planes, where the network is: a map is a hundredth of its planes to carry."""
+
+    def __init__(self, net: nn.Module, classes: int):
+        super().__init__()
+        self.net, self.classes = net, classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1 or 2, H, W) int16 labels and edges -> images (B, 3, H, W)."""
+        made = planes(x[:, 0].long(), x[:, 1] if x.shape[1] > 1 else None, self.classes)
+        first = next(self.net.parameters(), made)
+        return self.net(made.to(first.dtype))
+
+
+def _maps(x: Conditions) -> Tensor:
+    """(B, 1 or 2, H, W) int16."""
+    parts = [x.labels] if x.edges is None else [x.labels, x.edges]
+    return torch.stack([part.to(torch.int16) for part in parts], 1)
 
 
 class _Varied:
@@ -85,24 +106,25 @@ class _Varied:
         indices = positions.tolist()
         seeds = dict(zip(indices, torch.randint(2**62, (len(indices),)).tolist(), strict=True))
         triples = together(lambda i: self.examples.varied(i, seeds[i]), indices)
-        return _pairs(triples, self.examples.classes)
+        return _pairs(triples)
 
 
-def _pairs(triples: Sequence[Any], classes: int) -> tuple[Tensor, Tensor]:
-    """Planes (B, C, H, W) and images (B, 3, H, W) in [-1, 1]."""
+def _pairs(triples: Sequence[Triple]) -> tuple[Tensor, Tensor]:
+    """Maps (B, 1 or 2, H, W) and images (B, 3, H, W) in [-1, 1]."""
     images = torch.from_numpy(np.stack([triple.image for triple in triples]))
-    return conditions(triples, classes).planes(), images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return _maps(conditions(triples, 0)), images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _check_output(net: nn.Module, train: Examples, name: str) -> None:
     """Refuse a network that makes no images before hours are spent on it."""
-    x = train.conditions([0]).planes()
+    x = train.conditions([0])
     with evaluating(net):
-        y = net(x)
-    if not isinstance(y, Tensor) or tuple(y.shape) != (1, 3, *x.shape[2:]):
+        y = net(_maps(x))
+    size = tuple(x.labels.shape[1:])
+    if not isinstance(y, Tensor) or tuple(y.shape) != (1, 3, *size):
         got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
         raise RunFailed(
-            f"`{name}` must map {tuple(x.shape)} to images of shape {(1, 3, *x.shape[2:])}, got {got}."
+            f"`{name}` must map {(1, x.channels, *size)} to images of shape {(1, 3, *size)}, got {got}."
         )
 
 
