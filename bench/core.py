@@ -139,10 +139,17 @@ class MetricValue:
 
 @dataclass
 class Scored:
-    """What scoring returns: aggregates, and one row a sample for `units.parquet`."""
+    """What scoring returns.
+
+    Args:
+        metrics: Aggregates.
+        units: One row a sample, for `units.parquet`.
+        notes: What makes values doubtful or undefined, a sentence each; said and logged.
+    """
 
     metrics: dict[str, MetricValue]
     units: list[dict[str, Any]]
+    notes: Sequence[str] = ()
 
 
 class Task(ABC):

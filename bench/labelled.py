@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -66,7 +66,8 @@ class Labelled:
         table: (256,) int16: number in a file -> class, or `ILLEGAL`.
         phantom: Whether they were made by this program.
         unlabelled: The class of pixels that nobody labelled, or None.
-        contents: SHA-256 of each entry's decoded triple, in order.
+        contents: SHA-256 of each entry's decoded triple, in order,
+        photographs: and of its image alone.
     """
 
     entries: tuple[Entry, ...]
@@ -75,6 +76,7 @@ class Labelled:
     phantom: bool
     unlabelled: int | None = None
     contents: tuple[str, ...] = ()
+    photographs: tuple[str, ...] = ()
     _kept: dict[int, Triple] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -97,16 +99,26 @@ class Labelled:
         """Positions of a split's photographs."""
         return tuple(i for i, entry in enumerate(self.entries) if entry.split == split)
 
+    def part(self, positions: Sequence[int]) -> Labelled:
+        """These photographs alone: what is handed to a method holds no way to the others."""
+        return replace(
+            self,
+            entries=tuple(self.entries[i] for i in positions),
+            contents=tuple(self.contents[i] for i in positions),
+            photographs=tuple(self.photographs[i] for i in positions),
+            _kept={new: self._kept[old] for new, old in enumerate(positions) if old in self._kept},
+        )
+
     def counts(self) -> dict[str, int]:
         """Photographs in each split."""
         found = Counter(entry.split for entry in self.entries)
         return {split: found[split] for split in SPLITS}
 
     def leaks(self) -> int:
-        """Test photographs that stand, pixel for pixel, in another split too."""
+        """Test photographs that stand, pixel for pixel, in another split too, whatever their label maps."""
         parts: dict[bool, set[str]] = {True: set(), False: set()}
-        for entry, content in zip(self.entries, self.contents, strict=True):
-            parts[entry.split == "test"].add(content)
+        for entry, image in zip(self.entries, self.photographs, strict=True):
+            parts[entry.split == "test"].add(image)
         return len(parts[True] & parts[False])
 
     def fingerprint(self) -> str:
@@ -135,29 +147,40 @@ def survey(
     held = 0
     lock = Lock()
 
-    def one(entry: Entry) -> tuple[str, Triple | None]:
+    def one(entry: Entry) -> tuple[str, str, Triple | None]:
         nonlocal held
         triple = decoded(entry, table)
         size = sum(part.nbytes for part in triple if part is not None)
         with lock:  # let go of here, not below: hundreds of results wait there
             keep = held + size <= KEPT
             held += size if keep else 0
-        return _content(triple), triple if keep else None
+        return _content(triple[:1]), _content(triple), triple if keep else None
 
     work = threaded(one, entries)
     walk = progress(work, total=len(entries), description="check images") if progress else work
     contents: list[str] = []
+    photographs: list[str] = []
     kept: dict[int, Triple] = {}
-    for index, (content, triple) in enumerate(walk):
+    for index, (image, content, triple) in enumerate(walk):
+        photographs.append(image)
         contents.append(content)
         if triple is not None:
             kept[index] = triple
-    return Labelled(tuple(entries), tuple(classes), table, phantom, unlabelled, tuple(contents), kept)
+    return Labelled(
+        tuple(entries),
+        tuple(classes),
+        table,
+        phantom,
+        unlabelled,
+        tuple(contents),
+        tuple(photographs),
+        kept,
+    )
 
 
-def _content(triple: Triple) -> str:
+def _content(parts: Sequence[NDArray[Any] | None]) -> str:
     whole = hashlib.sha256()
-    for part in triple:
+    for part in parts:
         head = "none" if part is None else f"{part.shape} {part.dtype}"
         whole.update(head.encode())
         if part is not None:

@@ -226,6 +226,9 @@ def settle(
     protocol = dataclasses.replace(base, **{name: getattr(wanted, name) for name in chosen})
     reduced = {name: value for name, value in _budget(task, protocol, budget).items() if name not in chosen}
     protocol = dataclasses.replace(protocol, **reduced)
+    for name in ("max_steps", "max_val", "max_test"):
+        if getattr(protocol, name) is not None and getattr(protocol, name) < 1:
+            raise UserError(f"`protocol.{name}` takes a whole number from 1, got {getattr(protocol, name)}.")
     lacking = task.available(protocol)
     protocol = dataclasses.replace(protocol, **{name: value for name, (value, _) in lacking.items()})
     deviations, notices = [], []

@@ -153,6 +153,9 @@ def _carry_out(
         start = time.monotonic()
         scored = plan.task.score(predictions, data, plan.protocol)
         cost.score_s = time.monotonic() - start
+        for note in scored.notes:
+            log(note)
+            say(note)
         _finish(plan, data, predictions, scored, record, folder, checkpoint, cost)
     except UserError:
         raise

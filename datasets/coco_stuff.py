@@ -153,7 +153,7 @@ class CocoStuff(Dataset):
         from PIL import Image
 
         from bench.phantoms.landscapes import landscape
-        from bench.phantoms.marker import write_marker
+        from bench.phantoms.marker import TELLTALE, write_marker
         from bench.phantoms.retina_files import whole_folder
         from bench.phantoms.sizes import named_size
 
@@ -167,7 +167,8 @@ class CocoStuff(Dataset):
             for (split, number), own in zip(walk, ids, strict=True):
                 drawn = landscape(seed, split, number, short, long)
                 part, name = ("train", "val")[split], f"{own:012d}"
-                Image.fromarray(drawn.image).save(folder / f"{part}_img" / f"{name}.jpg", quality=95)
+                photograph = Image.fromarray(drawn.image)
+                photograph.save(folder / f"{part}_img" / f"{name}.jpg", quality=95, comment=TELLTALE)
                 Image.fromarray(drawn.labels).save(folder / f"{part}_label" / f"{name}.png")
                 Image.fromarray(drawn.instances).save(folder / f"{part}_inst" / f"{name}.png")
             write_marker(folder, "coco_stuff", seed, size, ())

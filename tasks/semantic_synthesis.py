@@ -42,11 +42,13 @@ CARD = Card(
     differences=(
         Difference(
             switch="fid@official",
-            clean="every test image",
-            official="the first floor(N / 50) * 50 test images",
-            why="The published FID takes 50 images at a time and drops a last incomplete batch. Of the 5,000 "
-            "images of COCO-Stuff none is dropped, of 2,000 or 500 neither; of any other number some are.",
-            source="tests_with_FID of boschresearch/OASIS, which the SDM repository names for its evaluation",
+            clean="every test image, brought to 299x299 as TensorFlow did (extractor inception-tf)",
+            official="the first floor(N / 50) * 50 test images, brought to 299x299 as pytorch-fid does "
+            "(inception-pt: the same weights, samples half a pixel further); only at 256x256",
+            why="The published FID takes 50 images at a time and drops a last incomplete batch: of 5,000, "
+            "2,000 or 500 none, of any other number some. It brings every image to 256x256 first, so there "
+            "is no such value at another size. In another extractor's features only the dropping remains.",
+            source="tests_with_FID of boschresearch/OASIS (a copy of pytorch-fid), which SDM names",
         ),
         Difference(
             switch="lpips@official",
@@ -78,10 +80,10 @@ CARD = Card(
         },
         variants={"": ""},
         profile="official",
-        variant={"fid": "fid@official", "lpips": "lpips@official"},
+        variant={"fid": "fid@official", "lpips": "lpips@official", "miou": "miou by DeepLabV2"},
         settings={
             "resolution=256x256": "extractor=inception-tf",
-            "resolution=256x256;segmenter=DeepLabV2": "extractor=inception-tf;segmenter=DeepLabV2",
+            "resolution=256x256;segmenter=DeepLabV2": "extractor=inception-tf",
         },
     ),
     notes=(

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.core import Method
 from bench.errors import UserError
+from bench.families.plain_class import unshadowed
 from bench.families.segmentation import SegmentationNet
 
 
@@ -59,6 +60,7 @@ def plain_net(cls: type, name: str, base: type[Method] = PlainNet) -> type[Metho
         )
     known = {f.name for f in fields(base)}
     options = [p for p in extra if isinstance(p.default, bool | int | float | str) and p.name not in known]
+    unshadowed(name, (p.name for p in options), base)
     node = make_dataclass(
         name,
         [(p.name, type(p.default), p.default) for p in options],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import make_dataclass
 from typing import Any, cast
 
@@ -14,6 +14,19 @@ from bench.errors import UserError
 def lacking(cls: type, *parts: str) -> str:
     """Those of the methods that the class lacks, as `` `a` and `b` ``; empty if none."""
     return " and ".join(f"`{part}`" for part in parts if not callable(getattr(cls, part, None)))
+
+
+def unshadowed(name: str, options: Iterable[str], base: type[Method]) -> None:
+    """Refuse arguments that would hide what a method is made of.
+
+    Raises:
+        UserError: An option bears the name of a member of `base`, such as `fit` or `card`.
+    """
+    if taken := [option for option in options if hasattr(base, option) or option == "card"]:
+        raise UserError(
+            f"`{name}` has the argument `{taken[0]}`, which names a part of every method; give it another "
+            "name."
+        )
 
 
 def as_method(
@@ -35,6 +48,7 @@ def as_method(
     if any(p.default is p.empty for p in named):
         raise UserError(f"`{name}` must be callable without arguments; give every argument a default.")
     options = [p for p in named if isinstance(p.default, bool | int | float | str)]
+    unshadowed(name, (p.name for p in options), base)
     node = make_dataclass(
         name,
         [(p.name, type(p.default), p.default) for p in options],

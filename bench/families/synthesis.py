@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from bench import seeding
 from bench.core import Context, Method, Scored, Task
 from bench.errors import RunFailed, UserError
 from bench.families import synthesis_data
@@ -34,6 +35,7 @@ from bench.labelled import Labelled
 
 FOLDER = "generated"
 HELD = 16  # images of the first draw that stay in memory
+LEAST = 31  # pixels a side that LPIPS by AlexNet needs
 TRIAL = "random"  # the extractor that needs no weights
 
 
@@ -81,7 +83,7 @@ class SynthesisTask(Task):
         return {
             "extractor": without_folders(p.extractor),
             "size": "x".join(map(str, p.image_size)),
-            "format": "png",
+            "format": "png",  # or another lossless one, see `synthesis_answers.read`
             "segmenter": without_folders(p.segmenter) or "none",
             "draws": p.draws,
         }
@@ -95,6 +97,11 @@ class SynthesisTask(Task):
         from bench.families.synthesis_score import lacking_extractor, lacking_lpips, try_judges
 
         try_judges(protocol)
+        if protocol.draws > 1 and min(protocol.image_size) < LEAST:
+            raise UserError(
+                f"`draws={protocol.draws}` measures diversity by LPIPS, which needs sides of {LEAST} pixels "
+                f"or more; `protocol.image_size` is {list(protocol.image_size)}."
+            )
         if protocol.draws > 1 and (why := lacking_lpips()):
             raise UserError(
                 f"`draws={protocol.draws}` measures diversity by LPIPS, and needs its network. {why}"
@@ -105,7 +112,7 @@ class SynthesisTask(Task):
         return {"extractor": (TRIAL, why)} if why else {}
 
     def load(self, samples: Labelled, protocol: Any) -> SynthesisData:
-        """Split; refuse to judge photographs by features that mean nothing."""
+        """Split; refuse to judge photographs by features that mean nothing, and try the judge of labels."""
         if protocol.extractor == TRIAL and not samples.phantom:
             from bench.families.synthesis_score import lacking_extractor
 
@@ -114,7 +121,12 @@ class SynthesisTask(Task):
                 f"{lacking_extractor('inception-tf')} Or name another network with `extractor=`, such as "
                 "`extractor=squeezenet-caffe` or `extractor=path/to/file.py:Class`."
             )
-        return synthesis_data.load(samples, protocol)
+        data = synthesis_data.load(samples, protocol)
+        if protocol.segmenter:
+            from bench.families.synthesis_score import try_segmenter
+
+            try_segmenter(protocol, len(samples.classes))
+        return data
 
     def predict(self, method: Method, data: SynthesisData, ctx: Context) -> Generated:
         """Make every image that is not in the run folder yet."""
@@ -126,9 +138,10 @@ class SynthesisTask(Task):
         for draw, start in ctx.progress([(d, s) for d in range(p.draws) for s in starts], "make images"):
             indices = range(start, min(start + p.batch_size, len(names)))
             paths = [folder / str(draw) / f"{names[i]}.png" for i in indices]
-            if all(path.is_file() for path in paths):
-                images = np.stack([decode(path.read_bytes(), str(path))[0] for path in paths])
-            else:
+            images = _made(paths, data.test.examples.size)
+            if images is None:
+                # A batch's own seed: what was made before an interruption does not shift what comes after.
+                seeding.seed_round(ctx.seed, draw * len(names) + start)
                 x = data.test.examples.conditions(indices, ctx.seed, draw)
                 images = pixels(method.predict(x), (len(indices), *data.test.examples.size))
                 for path, image in zip(paths, images, strict=True):
@@ -221,6 +234,17 @@ class SynthesisTask(Task):
         from bench.families.synthesis_answers import draw
 
         return draw(folder, predictions, data, caption)
+
+
+def _made(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Images of an earlier start (B, H, W, 3); None where one is missing or no such image."""
+    if not all(path.is_file() for path in paths):
+        return None
+    try:
+        found = [decode(path.read_bytes(), str(path))[0] for path in paths]
+    except UserError:  # damaged since; made again
+        return None
+    return np.stack(found) if all(image.shape[:2] == size for image in found) else None
 
 
 def pixels(answer: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

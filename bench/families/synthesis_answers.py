@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -18,18 +19,20 @@ from bench.pictures import threaded
 from bench.progress import Progress
 from bench.splits import some
 
-ROWS, DRAWS = 6, 3  # of the gallery
+ROWS, DRAWS = 5, 3  # of the gallery
 
 
 def read(folder: Path, data: SynthesisData) -> Generated:
     """Read one image a test label map, or a sub-folder of them for each draw (in the order of their names).
 
+    Exactly the draws that the protocol asks for: which of several folders counts is not for us to guess.
+
     Args:
-        folder: A folder, or an archive of one, of images in any format named as the test label maps.
+        folder: A folder or archive of images in any lossless format, named as the test label maps.
         data: Says which those are, and their size.
 
     Raises:
-        UserError: One message naming every fault: missing, foreign, double, unreadable or wrongly sized.
+        UserError: One message naming every fault: missing, foreign, double, unreadable, wrongly sized, lossy.
     """
     found = open_set(folder)
     wanted, size = data.test.examples.ids, data.test.examples.size
@@ -57,49 +60,61 @@ def read(folder: Path, data: SynthesisData) -> Generated:
         sets.append(ImageSet(found.path, tuple(own[one] for one in wanted if one in own)))
     first: list[NDArray[np.uint8]] = []
     faults += _examine(sets, size, first)
-    if len(sets) < data.protocol.draws:
-        faults.append(f"{len(sets)} of {data.protocol.draws} draws; add `draws={len(sets)}`")
+    if len(sets) != data.protocol.draws:
+        held = f"sub-folders {some(list(draws))}" if "." not in draws else "images alone"
+        faults.append(
+            f"{held}, that is {len(sets)} instead of {data.protocol.draws} for each label map: give the "
+            f"folder of one draw, or `draws={len(sets)}`"
+        )
     if faults:
         raise UserError(
             f"The predictions in `{folder}` do not answer the test split of {len(wanted)} label maps "
             f"({'; '.join(faults)}); nothing was scored. Give one image for each, named as it, at "
             f"{size[0]}x{size[1]}, or a sub-folder of them for each draw."
         )
-    return Generated(tuple(sets[: data.protocol.draws]), np.stack(first))
+    return Generated(tuple(sets), np.stack(first))
 
 
-def _natural(name: str) -> tuple[int, str]:
+def _natural(name: str) -> list[tuple[int, str]]:
     """`draw2` before `draw10`."""
-    digits = "".join(c for c in name if c.isdigit())
-    return (int(digits) if digits else -1, name)
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
+
+
+def _lossy(data: bytes) -> bool:
+    """JPEG, JPEG 2000, WebP, AVIF or GIF by content: compression that moves every metric of sets."""
+    return (
+        data.startswith((b"\xff\xd8", b"GIF8", b"\x00\x00\x00\x0cjP", b"\xff\x4f\xff\x51"))
+        or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+        or data[4:12] in (b"ftypavif", b"ftypavis")
+    )
 
 
 def _examine(sets: Sequence[ImageSet], size: tuple[int, int], first: list[NDArray[np.uint8]]) -> list[str]:
     """What is wrong with the images themselves; fills `first`."""
     files = [image for images in sets for image in images.images]
 
-    def one(index: int) -> tuple[str, NDArray[np.uint8] | None]:
+    def one(index: int) -> tuple[str, str, NDArray[np.uint8] | None]:
         image = files[index]
         try:
-            made = decode(image.read(), image.name)[0]
-        except UserError as error:
-            return str(error), None
+            data = image.read()
+            made = decode(data, image.name)[0]
+        except UserError:
+            return "unreadable", image.name, None
         if made.shape[:2] != size:
-            return f"{made.shape[0]}x{made.shape[1]}", None
-        return "", made if index < min(HELD, len(sets[0])) else None
+            return f"not {size[0]}x{size[1]}", f"{image.name} ({made.shape[0]}x{made.shape[1]})", None
+        if _lossy(data):
+            return "of a lossy format, which moves every value (write PNG)", image.name, None
+        return "", "", made if index < min(HELD, len(sets[0])) else None
 
-    unreadable, sized = [], []
+    faulty: dict[str, list[str]] = {}
     walk = Progress()(threaded(one, range(len(files))), "check images", len(files))
-    for index, (fault, made) in enumerate(walk):
+    for kind, name, made in walk:
         if made is not None:
             first.append(made)
-        name = files[index].name
-        if fault and fault.replace("x", "").isdigit():
-            sized.append(f"{name} ({fault})")
-        elif fault:
-            unreadable.append(name)
-    kinds = (("unreadable", unreadable), (f"not {size[0]}x{size[1]}", sized))
-    return [f"{kind}: {some(names)}" for kind, names in kinds if names]
+        if kind:
+            faulty.setdefault(kind, []).append(name)
+    return [f"{kind}: {some(names)}" for kind, names in faulty.items()]
 
 
 def draw(folder: Path, predictions: Generated, data: SynthesisData, caption: str) -> Sequence[Path]:

@@ -27,30 +27,28 @@ class Examples:
     """Photographs of one split at the protocol's size, decoded when they are asked for.
 
     Args:
-        source: All of the dataset's.
-        positions: Those of the split.
+        source: Those of the split and no others.
         size: (H, W).
         crop, flip: What `varied` does.
     """
 
     source: Labelled
-    positions: tuple[int, ...]
     size: Size
     crop: bool = True
     flip: bool = True
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.source)
 
     def __getitem__(self, index: int) -> Triple:
         """One photograph, squashed: image (H, W, 3) uint8, labels and instances (H, W) int32."""
-        return squashed(self.source.read(self.positions[index]), self.size)
+        return squashed(self.source.read(index), self.size)
 
     def varied(self, index: int, seed: int) -> Triple:
         """The same as training sees it: cropped and perhaps mirrored, as `seed` says."""
         rng = np.random.default_rng(seed)
-        triple = self.source.read(self.positions[index])
-        triple = (cropped(triple, self.size, rng)) if self.crop else squashed(triple, self.size)
+        triple = self.source.read(index)
+        triple = cropped(triple, self.size, rng) if self.crop else squashed(triple, self.size)
         return mirrored(triple) if self.flip and rng.random() < 0.5 else triple
 
     @property
@@ -61,7 +59,7 @@ class Examples:
     @property
     def ids(self) -> tuple[str, ...]:
         """Names, in order."""
-        return tuple(self.source.entries[i].id for i in self.positions)
+        return tuple(entry.id for entry in self.source.entries)
 
     def conditions(self, indices: Sequence[int], seed: int = 0, draw: int = 0) -> Conditions:
         """The label maps at these places of the split."""
@@ -170,7 +168,7 @@ def load(samples: Labelled, protocol: Any) -> SynthesisData:
         classes=samples.classes,
     )
     sets = {
-        name: Examples(samples, tuple(part), tuple(p.image_size), p.crop, p.flip)
+        name: Examples(samples.part(part), tuple(p.image_size), p.crop, p.flip)
         for name, part in parts.items()
     }
     return SynthesisData(sets["train"], sets["val"], TestImages(sets["test"]), info, p, samples.unlabelled)

@@ -36,7 +36,7 @@ class SynthesisNet(Method):
     lr: float = 2e-4
 
     @staticmethod
-    def shape(classes: int) -> tuple[int, int]:
+    def channels_of(classes: int) -> tuple[int, int]:
         """Channels in and out of the network, with instance maps; for `bench show`."""
         return classes + 1, 3
 

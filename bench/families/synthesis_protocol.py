@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bench.core import Protocol
 from bench.errors import UserError
 
+LARGEST = 8192
+
 
 @dataclass(frozen=True)
 class SynthesisProtocol(Protocol):
@@ -37,10 +39,10 @@ class SynthesisProtocol(Protocol):
     validate_each_after: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.image_size) != 2 or min(self.image_size) < 16:
+        if len(self.image_size) != 2 or not 16 <= min(self.image_size) <= max(self.image_size) <= LARGEST:
             raise UserError(
-                f"`protocol.image_size` takes two sides of at least 16 pixels, got {list(self.image_size)}; "
-                "write for instance `protocol.image_size=[256,256]`."
+                f"`protocol.image_size` takes two sides of 16 to {LARGEST} pixels, got "
+                f"{list(self.image_size)}; write for instance `protocol.image_size=[256,256]`."
             )
         for name in ("draws", "epochs", "batch_size", "validate_every"):
             if getattr(self, name) < 1:

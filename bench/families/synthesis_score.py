@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bench.core import MetricValue, Scored
-from bench.errors import MissingExtra, UserError
+from bench.errors import MissingExtra, RunFailed, UserError
 from bench.families.synthesis_data import SynthesisData
 from bench.home import home
 from bench.images.decode import decode
@@ -27,18 +27,21 @@ if TYPE_CHECKING:
     from bench.families.synthesis import Generated
 
 BATCH = 50  # images that the published FID takes at a time; a last incomplete batch is dropped
+OFFICIAL_SIZE = (256, 256)  # to which the published FID brings every image
 RESAMPLES = 2000
 NET = "alex"
 
 
 def lacking_extractor(name: str) -> str:
     """Why an extractor of ours cannot be had on this machine, and what to do; empty if it can."""
-    if name == "inception-tf":
+    from bench.images.extractors import weights_of
+
+    if weights_of(name) == "inception-tf":
         from bench.words import importable
 
         if not importable("torch_fidelity"):
-            return str(MissingExtra("The extractor `inception-tf`", "fid"))
-    return _lacking(name) if name in WEIGHTS else ""
+            return str(MissingExtra(f"The extractor `{name}`", "fid"))
+    return _lacking(weights_of(name)) if weights_of(name) in WEIGHTS else ""
 
 
 def lacking_lpips() -> str:
@@ -60,6 +63,20 @@ def try_judges(protocol: Any) -> None:
         open_segmenter(protocol.segmenter)
 
 
+def try_segmenter(protocol: Any, classes: int) -> None:
+    """Show the user's segmenter a grey image of the protocol's size.
+
+    Raises:
+        UserError: It fails, or answers no label map of that size with these classes.
+    """
+    size = tuple(protocol.image_size)
+    grey, nothing = np.full((*size, 3), 127, np.uint8), np.zeros(size, np.int64)
+    try:
+        agree(Agreement(open_segmenter(protocol.segmenter), classes), "a grey image", grey, grey, nothing)
+    except RunFailed as error:
+        raise UserError(str(error)) from error
+
+
 def _lacking(weights: str) -> str:
     try:
         find(weights)
@@ -69,12 +86,7 @@ def _lacking(weights: str) -> str:
 
 
 def score(predictions: Generated, data: SynthesisData, protocol: Any) -> Scored:
-    """All metrics of the images, and the diversity of each label map's.
-
-    What makes a value doubtful is said on standard error.
-    """
-    from bench.run import say  # the engine imports no family
-
+    """All metrics of the images, and the diversity of each label map's."""
     device = predictions.device or ("cuda" if torch.cuda.is_available() else "cpu")
     progress = Progress()
     found, warnings = _sets(predictions, data, protocol, device, progress)
@@ -85,9 +97,10 @@ def score(predictions: Generated, data: SynthesisData, protocol: Any) -> Scored:
         one = _agreement(predictions, data, protocol.segmenter, device, progress)
         found |= one.metrics
         warnings += one.warnings
-    for sentence in dict.fromkeys(warnings):
-        say(sentence)
-    return Scored(found, rows)
+    real = (data.test.image(i) for i in range(len(predictions.first)))
+    if all((one == other).all() for one, other in zip(predictions.first, real, strict=True)):
+        warnings.append("The images are the real test images, pixel for pixel: these are no predictions.")
+    return Scored(found, rows, tuple(dict.fromkeys(warnings)))
 
 
 def _sets(
@@ -95,22 +108,21 @@ def _sets(
 ) -> tuple[dict[str, MetricValue], list[str]]:
     from bench.images.extractors import open_extractor
 
-    extractor = open_extractor(protocol.extractor, device=device)
-    images = ImageProtocol(protocol.extractor)  # at the size they were made at
     generated, reference = predictions.draws[0], data.test.reference()
     cache = home() / "cache" / "features"
 
-    def judged(count: int, groups: tuple[str, ...]) -> Judged:
+    def judged(extractor: str, count: int, groups: tuple[str, ...]) -> Judged:
         first, second = (ImageSet(one.path, one.images[:count]) for one in (generated, reference))
-        return judge_sets(first, second, images, extractor, groups, cache, progress=progress)
+        images = ImageProtocol(extractor)  # at the size they were made at
+        net = open_extractor(extractor, device=device)
+        return judge_sets(first, second, images, net, groups, cache, progress=progress)
 
-    one = judged(len(reference), tuple(GROUPS))
+    one = judged(protocol.extractor, len(reference), tuple(GROUPS))
     found, kept = one.metrics, len(reference) // BATCH * BATCH
     official = MetricValue(None, 0, found["fid"].unit, found["fid"].direction)
-    if kept == len(reference):
-        official = MetricValue(found["fid"].value, kept, official.unit, official.direction)
-    elif kept:
-        official = judged(kept, ("fid",)).metrics["fid"]
+    if kept and tuple(protocol.image_size) == OFFICIAL_SIZE:
+        own = "inception-pt" if protocol.extractor == "inception-tf" else protocol.extractor
+        official = judged(own, kept, ("fid",)).metrics["fid"]
     official.variant = "official"
     return {"fid": found.pop("fid"), "fid@official": official, **found}, one.warnings
 

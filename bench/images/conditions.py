@@ -54,10 +54,13 @@ class Conditions:
         """One-hot label maps and, last, edges: (B, channels, H, W) float32."""
         return planes(self.labels, self.edges, self.classes)
 
-    def noise(self, *shape: int) -> Tensor:
-        """Normal numbers (B, *shape) float32; those of an image depend on seed, draw and position alone."""
+    def noise(self, *shape: int, step: int = 0) -> Tensor:
+        """Normal numbers (B, *shape) float32, of an image by seed, draw, position and step alone.
+
+        Asked again for the same step they are the same: a sampler that goes in steps numbers them.
+        """
         made = [
-            torch.randn(shape, generator=seeding.generator(self.seed, self.draw, index))
+            torch.randn(shape, generator=seeding.generator(self.seed, self.draw, index, step))
             for index in self.indices
         ]
         return torch.stack(made)

@@ -24,6 +24,7 @@ from bench.nn.own import own_class
 # Side in pixels of the square each network works at; its own resize brings images there.
 INPUTS = {
     "inception-tf": 299,
+    "inception-pt": 299,
     "inception-tv": 299,
     "squeezenet": 224,
     "squeezenet-caffe": 227,
@@ -32,6 +33,11 @@ INPUTS = {
     "random": nets.RANDOM_SIDE,
 }
 NAMES = tuple(INPUTS)
+
+
+def weights_of(name: str) -> str:
+    """The key of `bench.images.weights.WEIGHTS`: two ways lead into the Inception of 2015."""
+    return "inception-tf" if name == "inception-pt" else name
 
 
 class Extractor:
@@ -164,13 +170,16 @@ def _filled(net: nn.Module, path: Path, name: str) -> nn.Module:
     return net
 
 
-def _inception_tf(weights: Path | None, download: bool) -> nn.Module:
-    try:
-        import torch_fidelity  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise MissingExtra("The extractor `inception-tf`", "fid") from error
-    path = find("inception-tf", weights, download)
-    return nets.InceptionTF(load_state(path), path)
+def _inception_of_2015(name: str) -> Callable[[Path | None, bool], nn.Module]:
+    def build(weights: Path | None, download: bool) -> nn.Module:
+        try:
+            import torch_fidelity  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        except ImportError as error:
+            raise MissingExtra(f"The extractor `{name}`", "fid") from error
+        path = find(weights_of(name), weights, download)
+        return nets.InceptionTF(load_state(path), path, published=name == "inception-pt")
+
+    return build
 
 
 def _inception_tv(weights: Path | None, download: bool) -> nn.Module:
@@ -228,8 +237,12 @@ def _transformer(name: str) -> Callable[[Path | None, bool], nn.Module]:
 
 _BUILDERS: dict[str, tuple[Callable[[Path | None, bool], nn.Module], dict[str, Any]]] = {
     "inception-tf": (
-        _inception_tf,
+        _inception_of_2015("inception-tf"),
         {"dim": 2048, "classes": 1008, "resize": "tf-bilinear", "logits": "unbiased"},
+    ),
+    "inception-pt": (
+        _inception_of_2015("inception-pt"),
+        {"dim": 2048, "classes": 1008, "resize": "bilinear", "logits": "unbiased"},
     ),
     "inception-tv": (_inception_tv, {"dim": 2048, "classes": 1000, "resize": "bilinear"}),
     "squeezenet": (_squeezenet("squeezenet"), {"dim": 512, "classes": 1000, "resize": "bilinear"}),

@@ -103,13 +103,16 @@ class InceptionTF(nn.Module):
     Args:
         state: Its weights.
         path: Where they came from, for the sentence.
+        published: Images reach it as in pytorch-fid, which many papers used: torch's bilinear resize, whose
+            samples sit half a pixel further, and [-1, 1] instead of [-1, 127/128].
 
     Raises:
         UserError: They do not fit.
     """
 
-    def __init__(self, state: dict[str, Tensor], path: Path):
+    def __init__(self, state: dict[str, Tensor], path: Path, published: bool = False):
         super().__init__()
+        self.published = published
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         # The package would unpickle the file freely; it is given what has been read as plain tensors instead.
@@ -128,7 +131,10 @@ class InceptionTF(nn.Module):
 
     def forward(self, x: Tensor) -> Answer:
         """(B, 3, H, W) uint8 -> (B, 2048), (B, 1008); logits without the bias, as for the Inception Score."""
-        x = tf_bilinear(x.float(), 299).sub_(128).div_(128)
+        if self.published:
+            x = F.interpolate(x.float() / 255, (299, 299), mode="bilinear", align_corners=False) * 2 - 1
+        else:
+            x = tf_bilinear(x.float(), 299).sub_(128).div_(128)
         x = x.contiguous(memory_format=torch.channels_last)
         for part in _PARTS:
             x = getattr(self.net, part)(x)

@@ -73,8 +73,9 @@ def agree(measure: Agreement, name: str, generated: Pixels, real: Pixels, wanted
     try:
         measure.add(_batch(generated), _batch(real), wanted[None])
     except Exception as error:  # a user's network
+        said = (str(error).splitlines() or [""])[0]
         raise RunFailed(
-            f"The segmenter failed on `{name}` ({type(error).__name__}: {error}); it gets (1, 3, H, W) "
+            f"The segmenter failed on `{name}` ({type(error).__name__}: {said}); it gets (1, 3, H, W) "
             f"float32 in [0, 1] and answers integers (1, {wanted.shape[0]}, {wanted.shape[1]})."
         ) from error
 

@@ -182,9 +182,7 @@ def _parameters(node: Any, task_name: str) -> str:
     for dataset in card("task", task_name).datasets:
         classes = card("dataset", dataset).classes
         if classes and hasattr(node, "build"):
-            made_of = getattr(
-                node, "shape", None
-            )  # a family whose networks do not go from 1 channel to classes
+            made_of = getattr(node, "channels_of", None)  # not from one channel to the classes
             channels, outputs = made_of(len(classes)) if made_of else (1, len(classes))
             net = node().build(channels, outputs)
             count = sum(p.numel() for p in net.parameters() if p.requires_grad)

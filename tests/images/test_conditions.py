@@ -94,5 +94,9 @@ def test_noise_depends_on_seed_draw_and_place_and_not_on_the_batch():
 
     both = made((4, 9))
     assert torch.equal(both[1], made((9,))[0])
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+    one = Conditions(labels, None, 3, 0, 0, (9,))
+    assert torch.equal(one.noise(3, 8), one.noise(3, 8))
+    assert not torch.isclose(one.noise(3, 8, step=1), one.noise(3, 8, step=2)).any()
     for other in (made((4, 9), seed=1), made((4, 9), draw=1), made((5, 8))):
         assert not torch.isclose(both, other).any()

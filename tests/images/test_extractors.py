@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bench.errors import MissingExtra, UserError
 from bench.images import nets, weights
 from bench.images.decode import decode
-from bench.images.extractors import INPUTS, NAMES, Extractor, open_extractor, state_digest
+from bench.images.extractors import INPUTS, NAMES, Extractor, open_extractor, state_digest, weights_of
 from bench.images.files import open_set
 
 CAFFE = "squeezenet1_0_bgr_caffe_torchlayout.pth"
@@ -228,6 +228,25 @@ def test_inception_tf_is_torch_fidelity(fidelity_net: Any, tmp_path: Path) -> No
             assert (one - other).abs().max() <= 2e-6 * other.abs().max()
 
 
+def test_inception_pt_is_pytorch_fid(fidelity_net: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """The same weights, which pytorch-fid publishes under another name, and another way to them."""
+    from pytorch_fid import inception as package
+
+    path = random_weights(fidelity_net, tmp_path / "inception.pth")
+    state = torch.load(path, weights_only=True)
+    monkeypatch.setattr(package, "load_state_dict_from_url", lambda *_, **__: state)
+    theirs = package.InceptionV3([package.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()
+    net, other = open_extractor("inception-pt", path), open_extractor("inception-tf", path)
+    assert net.digest != other.digest
+    for height, width in ((32, 32), (75, 130), (299, 299), (320, 301)):
+        images = batch(2, height, width)
+        with torch.no_grad():
+            expected = theirs(images.float() / 255)[0].flatten(1)
+        # Random weights average most of the difference away, but not down to rounding.
+        assert (net(images)[0] - expected).abs().max() <= 2e-6 * expected.abs().max()
+        assert (other(images)[0] - expected).abs().max() > 2e-5 * expected.abs().max()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (32, 32), (64, 91), (128, 256), (299, 299), (480, 640)])
 def test_the_resize_of_tensorflow_is_bit_exact(shape: tuple[int, int]) -> None:
     from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
@@ -419,7 +438,7 @@ def test_users_files_that_are_none(tmp_path: Path) -> None:
 
 def test_absent_weights_are_one_sentence_with_file_source_and_place(home: Path) -> None:
     assert set(NAMES) == set(INPUTS)
-    for name in set(NAMES) - {"random"}:
+    for name in {weights_of(name) for name in NAMES if name != "random"}:
         with pytest.raises(UserError, match="are not on this machine") as error:
             weights.find(name)
         facts = weights.WEIGHTS[name]

@@ -15,7 +15,7 @@ from conftest import only_record
 from PIL import Image
 
 from bench import registry
-from bench.families import synthesis, synthesis_score
+from bench.families import synthesis, synthesis_answers, synthesis_score
 from bench.images import perceptual
 from bench.images.conditions import squashed
 from bench.labelled import Labelled
@@ -65,12 +65,63 @@ class Late:
         return torch.full((len(conditions), 3, *conditions.labels.shape[1:]), 0.1 * conditions.indices[0])
 
 
+class Cheat:  # looks for test photographs in all that it is given
+
+    def fit(self, train, ctx):
+        self.source = train.source
+
+    def generate(self, conditions):
+        assert not {entry.split for entry in self.source.entries} & {"val", "test"}
+        assert len(self.source) == len(self.source.entries) == len(self.source.contents) == 11
+        return torch.zeros(len(conditions), 3, *conditions.labels.shape[1:])
+
+
+class Global:  # draws from torch's own generator, once broken off in the middle
+
+    calls, breaks = 0, True
+
+    def fit(self, train, ctx):
+        torch.randn(5)
+
+    def generate(self, conditions):
+        type(self).calls += 1
+        if type(self).breaks and type(self).calls == 3:
+            raise ArithmeticError("the power is gone")
+        return torch.randn(len(conditions), 3, *conditions.labels.shape[1:]).clamp(-1, 1)
+
+
+class Shadow:
+    def __init__(self, predict: bool = True):
+        pass
+
+    def fit(self, train, ctx):
+        pass
+
+    def generate(self, conditions):
+        pass
+
+
 class Wrong:
     def fit(self, train, ctx):
         pass
 
     def generate(self, conditions):
         return conditions.noise(3, 8, 8)
+
+
+class Small(nn.Module):
+    def forward(self, x):
+        return torch.zeros(1, 8, 8, dtype=torch.int64)
+
+
+class Beyond(nn.Module):
+    def forward(self, x):
+        return torch.full((1, *x.shape[2:]), 255)
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        raise ArithmeticError("two\\nlines")
 
 
 class Brightness(nn.Module):
@@ -122,6 +173,7 @@ def test_every_method_runs_and_says_what_it_ran_on(bench, root, samples, tmp_pat
     answer = bench("run", *words(root, tmp_path, method=method, budget="smoke"))
     assert answer.code == 0, answer.err
     assert "PHANTOM" in answer.err
+    assert "8 generated images are fewer than 5,000" in answer.err
     assert "`protocol.extractor` is random: The weights of `inception-tf` are not on" in answer.err
     path = only_record(tmp_path)
     found = json.loads(path.read_text())
@@ -137,6 +189,7 @@ def test_every_method_runs_and_says_what_it_ran_on(bench, root, samples, tmp_pat
     made = sorted((path.parent / "generated" / "0").glob("*.png"))
     assert [one.stem for one in made] == [samples.entries[i].id for i in samples.of("test")]
     assert len(pd.read_parquet(path.parent / "units.parquet")) == len(made)
+    assert "8 generated images are fewer than 5,000" in (path.parent / "log.txt").read_text()
     # Judged again from the folder, as anybody's images would be.
     again = bench("score", *words(root, tmp_path / "again", predictions=path.parent / "generated"), "--json")
     assert again.code == 0, again.err
@@ -151,6 +204,7 @@ def test_real_images_are_perfect_and_an_archive_scores_as_its_folder(bench, root
     assert found["fid"]["value"] == pytest.approx(0, abs=1e-6)
     assert found["precision"]["value"] == found["coverage"]["value"] == 1
     assert "miou" not in found
+    assert "The images are the real test images, pixel for pixel: these are no predictions." in answer.err
     packed = tmp_path / "theirs.zip"
     with zipfile.ZipFile(packed, "w") as bundle:
         for path in real.iterdir():
@@ -204,10 +258,15 @@ def test_diversity_is_of_the_draws_of_a_label_map(bench, root, own, tmp_path, mo
     assert value["value"] == pytest.approx(np.mean(by_hand), rel=1e-5)
     assert value["ci_low"] < value["value"] < value["ci_high"]
     assert found["metrics"]["lpips@official"]["value"] != pytest.approx(value["value"], rel=0.05)
-    # Fewer draws than asked for cannot be scored, more can: the first ones count.
+    # Neither fewer draws than asked for nor more can be scored: which would count?
     answer = bench("score", *words(root, tmp_path / "s", predictions=generated / "0", draws=3))
     assert answer.code == 2
-    assert "1 of 3 draws; add `draws=1`" in answer.err
+    assert "images alone, that is 1 instead of 3 for each label map" in answer.err
+    answer = bench("score", *words(root, tmp_path / "s", predictions=generated, draws=2))
+    assert answer.code == 2
+    assert "sub-folders `0`, `1`, `2`, that is 3 instead of 2" in answer.err
+    assert "`draws=3`" in answer.err
+    shutil.rmtree(generated / "2")
     answer = bench("score", *words(root, tmp_path / "s", predictions=generated, draws=2), "--json")
     assert answer.code == 0, answer.err
     pair = np.mean([np.abs(s[0] - s[1]).mean() for s in stacks.values()]) / 127.5
@@ -220,6 +279,10 @@ def test_the_official_fid_leaves_out_what_its_last_batch_dropped(bench, root, re
     for name in names[6:]:
         grey.save(real / name)  # the last two are wrong,
     monkeypatch.setattr(synthesis_score, "BATCH", 3)  # and two batches of three leave them out
+    answer = bench("score", *words(root, tmp_path / "n", predictions=real), "--json")
+    other = json.loads(answer.out)["metrics"]["fid@official"]
+    assert other | {"variant": "official", "value": None, "n": 0} == other  # it knows 256x256 alone
+    monkeypatch.setattr(synthesis_score, "OFFICIAL_SIZE", SIZE)
     answer = bench("score", *words(root, tmp_path / "a", predictions=real), "--json")
     found = json.loads(answer.out)["metrics"]
     assert found["fid"]["value"] > 1
@@ -243,6 +306,29 @@ def test_an_interrupted_run_makes_only_what_is_missing(bench, root, own, tmp_pat
     assert np.asarray(Image.open(generated / sorted(after)[3]))[0, 0, 0] == round(127.5 * 1.3)
 
 
+def test_a_method_that_draws_from_the_global_generator_resumes_to_the_same(bench, root, own, tmp_path):
+    import sys
+
+    more = {"method": f"{own}:Global", "protocol.batch_size": 2}
+    line = words(root, tmp_path / "r", **more)
+    assert bench("run", *line).code == 1
+    sys.modules[own.stem].Global.breaks = False
+    broken = only_record(tmp_path / "r").parent / "generated" / "0"
+    assert len(list(broken.iterdir())) == 4
+    damaged = sorted(broken.iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])  # by a disk, say; its batch is made again
+    assert bench("run", *line).code == 0
+    assert bench("run", *words(root, tmp_path / "w", **more)).code == 0
+    whole = only_record(tmp_path / "w").parent / "generated" / "0"
+    for path in whole.iterdir():
+        assert path.read_bytes() == (broken / path.name).read_bytes()
+
+
+def test_nothing_that_a_method_gets_leads_to_the_test_images(bench, root, own, tmp_path):
+    answer = bench("run", *words(root, tmp_path, method=f"{own}:Cheat"))
+    assert answer.code == 0, answer.err
+
+
 def test_a_plain_network_follows_the_recipe(bench, root, own, tmp_path):
     answer = bench("run", *words(root, tmp_path, method=f"{own}:Grey", budget="smoke", method__bias="false"))
     assert answer.code == 0, answer.err
@@ -263,6 +349,9 @@ def test_what_makes_no_images_is_told(bench, root, own, tmp_path):
     answer = bench("run", *words(root, tmp_path, method=f"{own}:Nothing"))
     assert answer.code == 2
     assert "`Nothing` makes no images: it is no `nn.Module`, and lacks `fit` and `generate`" in answer.err
+    answer = bench("run", *words(root, tmp_path, method=f"{own}:Shadow"))
+    assert answer.code == 2
+    assert "`Shadow` has the argument `predict`, which names a part of every method" in answer.err
     answer = bench("run", *words(root, tmp_path, method=f"{own}:Wrong"))
     assert answer.code == 1
     assert "images of shape (8, 3, 32, 48), got (8, 3, 8, 8)" in answer.err
@@ -282,6 +371,12 @@ def test_answers_that_are_no_images(answer, told):
     assert told in str(caught.value)
 
 
+def test_draws_are_taken_in_the_order_of_their_numbers():
+    ordered = ["a", "draw2", "draw10", "draw\u00b2", "run1/v10", "run2/v1"]
+    mixed = [ordered[i] for i in (3, 0, 5, 1, 4, 2)]
+    assert sorted(mixed, key=synthesis_answers._natural) == ordered
+
+
 def test_floats_are_rounded_to_the_nearest_level_and_bytes_are_kept():
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
     floats = levels.float() / 127.5 - 1
@@ -296,6 +391,10 @@ def test_real_data_are_not_judged_by_random_features(bench, root, tmp_path):
     copied = tmp_path / "data"
     shutil.copytree(root, copied)
     (copied / "PHANTOM.json").unlink()
+    told = bench("data", "verify", "coco_stuff", "--root", copied)
+    assert "PHANTOM, not real data" in told.out  # each photograph says what it is
+    for path in copied.glob("*_img/*.jpg"):
+        Image.open(path).convert("RGB").save(path, quality=95, comment=b"")
     answer = bench("run", *words(copied, tmp_path / "r", method="mean_colour"))
     assert answer.code == 2
     assert answer.err.count("\n") == 1
@@ -308,6 +407,10 @@ def test_real_data_are_not_judged_by_random_features(bench, root, tmp_path):
     ("asked", "told"),
     [
         ("draws=2", "`draws=2` measures diversity by LPIPS, and needs its network. The weights of `alexnet`"),
+        ("protocol.image_size=[30,64] draws=2", "LPIPS, which needs sides of 31 pixels or more"),
+        ("protocol.image_size=[99999,64]", "takes two sides of 16 to 8192 pixels, got [99999, 64]"),
+        ("protocol.max_val=0", "`protocol.max_val` takes a whole number from 1, got 0"),
+        ("protocol.max_steps=-3", "`protocol.max_steps` takes a whole number from 1, got -3"),
         ("extractor=dinov2", "`extractor=dinov2` cannot be had. The weights of `dinov2` are not on"),
         ("extractor=inceptoin-tf", "No extractor `inceptoin-tf`. Did you mean `inception-tf`?"),
         ("extractor=./nowhere.py:Net", "There is no file `nowhere.py` for the extractor"),
@@ -316,10 +419,21 @@ def test_real_data_are_not_judged_by_random_features(bench, root, tmp_path):
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_anything_is_made(bench, root, tmp_path, asked, told):
-    answer = bench("run", *words(root, tmp_path / "r", method="mean_colour"), asked)
+    base = {"method": "mean_colour", "protocol.image_size": "[32,48]"}
+    base |= dict(word.split("=", 1) for word in asked.split())
+    given = [f"{key}={value}" for key, value in base.items()]
+    answer = bench("run", "task=semantic_synthesis", f"data_root={root}", f"out={tmp_path / 'r'}", *given)
     assert answer.code == 2
     assert told in answer.err
     assert answer.err.count("\n") == 1
+    assert not list((tmp_path / "r").rglob("generated"))
+
+
+@pytest.mark.parametrize("net", ["Small", "Beyond", "Broken"])
+def test_a_segmenter_that_cannot_judge_is_told_before_images_are_made(bench, root, own, tmp_path, net):
+    answer = bench("run", *words(root, tmp_path / "r", method="mean_colour", segmenter=f"{own}:{net}"))
+    assert answer.code == 2
+    assert "The segmenter failed on `a grey image`" in answer.err
     assert not list((tmp_path / "r").rglob("generated"))
 
 
@@ -337,6 +451,8 @@ def damage(folder, kind):
         path.write_text("no image")
     elif kind == "size":
         Image.open(path).resize((8, 8)).save(path)
+    elif kind in ("JPEG", "WEBP", "GIF"):
+        Image.open(path).save(path, kind)  # under its old name
     elif kind == "beside":
         (folder / "0").mkdir()
         shutil.copy(path, folder / "0" / path.name)
@@ -353,6 +469,9 @@ def damage(folder, kind):
         ("text", "unreadable: `{name}`"),
         ("size", "not 32x48: `{name} (8x8)`"),
         ("beside", "images beside sub-folders"),
+        ("JPEG", "of a lossy format, which moves every value (write PNG): `{name}`"),
+        ("WEBP", "of a lossy format, which moves every value (write PNG): `{name}`"),
+        ("GIF", "of a lossy format, which moves every value (write PNG): `{name}`"),
     ],
 )
 def test_faulty_images_are_named_and_nothing_is_scored(bench, root, real, tmp_path, kind, told):
