@@ -185,7 +185,10 @@ class Task(ABC):
         return {}
 
     def available(self, protocol: Any) -> Mapping[str, tuple[Any, str]]:
-        """Protocol fields that this machine cannot honour: field -> the value in its place, and why."""
+        """Protocol fields that this machine cannot honour: field -> the value in its place, and why.
+
+        A field that the user set is refused with that reason; only a default is replaced.
+        """
         return {}
 
     @abstractmethod

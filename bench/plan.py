@@ -230,6 +230,9 @@ def settle(
         if getattr(protocol, name) is not None and getattr(protocol, name) < 1:
             raise UserError(f"`protocol.{name}` takes a whole number from 1, got {getattr(protocol, name)}.")
     lacking = task.available(protocol)
+    for name in chosen & lacking.keys():  # what was asked for is honoured or refused, never replaced
+        asked = without_folders(_word(plain(getattr(protocol, name))), False)
+        raise UserError(f"`protocol.{name}={asked}` cannot be had here: {lacking[name][1]}")
     protocol = dataclasses.replace(protocol, **{name: value for name, (value, _) in lacking.items()})
     deviations, notices = [], []
     for f in dataclasses.fields(protocol):

@@ -92,7 +92,7 @@ class SynthesisTask(Task):
         """Without weights of the usual extractor, features of random weights; refused on real data.
 
         Raises:
-            UserError: What was asked for beyond the default lacks weights, or cannot be made.
+            UserError: Judges that cannot be made, or more than one draw without LPIPS.
         """
         from bench.families.synthesis_score import lacking_extractor, lacking_lpips, try_judges
 
@@ -107,8 +107,6 @@ class SynthesisTask(Task):
                 f"`draws={protocol.draws}` measures diversity by LPIPS, and needs its network. {why}"
             )
         why = lacking_extractor(protocol.extractor)
-        if why and protocol.extractor != type(protocol)().extractor:
-            raise UserError(f"`extractor={protocol.extractor}` cannot be had. {why}")
         return {"extractor": (TRIAL, why)} if why else {}
 
     def load(self, samples: Labelled, protocol: Any) -> SynthesisData:

@@ -36,6 +36,7 @@ def read(folder: Path, data: SynthesisData) -> Generated:
     """
     found = open_set(folder)
     wanted, size = data.test.examples.ids, data.test.examples.size
+    known = set(wanted)
     draws: dict[str, list[ImageFile]] = {}
     for image in found.images:
         draws.setdefault(str(PurePosixPath(image.name).parent), []).append(image)
@@ -52,7 +53,7 @@ def read(folder: Path, data: SynthesisData) -> Generated:
         counts = Counter(PurePosixPath(image.name).stem for image in draws[name])
         for kind, faulty in (
             ("missing", [one for one in wanted if one not in own]),
-            ("not of the test split", [one for one in own if one not in set(wanted)]),
+            ("not of the test split", [one for one in own if one not in known]),
             ("given twice", [one for one, count in counts.items() if count > 1]),
         ):
             if faulty:
@@ -77,8 +78,9 @@ def read(folder: Path, data: SynthesisData) -> Generated:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """`draw2` before `draw10`."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
+    # A number as its length and digits: an archive may hold names of more digits than `int` takes.
+    numbers = (part.lstrip("0") if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name)))
+    return [(len(part) if i % 2 else -1, part) for i, part in enumerate(numbers)]
 
 
 def _lossy(data: bytes) -> bool:

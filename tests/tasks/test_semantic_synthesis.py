@@ -372,8 +372,8 @@ def test_answers_that_are_no_images(answer, told):
 
 
 def test_draws_are_taken_in_the_order_of_their_numbers():
-    ordered = ["a", "draw2", "draw10", "draw\u00b2", "run1/v10", "run2/v1"]
-    mixed = [ordered[i] for i in (3, 0, 5, 1, 4, 2)]
+    ordered = ["a", "draw2", "draw03", "draw10", "draw" + "7" * 5000, "draw\u00b2", "run1/v10", "run2/v1"]
+    mixed = [ordered[i] for i in (3, 0, 5, 7, 1, 4, 2, 6)]
     assert sorted(mixed, key=synthesis_answers._natural) == ordered
 
 
@@ -411,7 +411,8 @@ def test_real_data_are_not_judged_by_random_features(bench, root, tmp_path):
         ("protocol.image_size=[99999,64]", "takes two sides of 16 to 8192 pixels, got [99999, 64]"),
         ("protocol.max_val=0", "`protocol.max_val` takes a whole number from 1, got 0"),
         ("protocol.max_steps=-3", "`protocol.max_steps` takes a whole number from 1, got -3"),
-        ("extractor=dinov2", "`extractor=dinov2` cannot be had. The weights of `dinov2` are not on"),
+        ("extractor=dinov2", "`protocol.extractor=dinov2` cannot be had here: The weights of `dinov2` are"),
+        ("extractor=inception-tf", "`protocol.extractor=inception-tf` cannot be had here: The weights of"),
         ("extractor=inceptoin-tf", "No extractor `inceptoin-tf`. Did you mean `inception-tf`?"),
         ("extractor=./nowhere.py:Net", "There is no file `nowhere.py` for the extractor"),
         ("segmenter=deeplab", "A segmenter is given as `path/to/file.py:Class` of a network, got `deeplab`"),
