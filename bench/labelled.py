@@ -218,12 +218,15 @@ def numbers(path: Path) -> NDArray[np.int32]:
     """A map of one number a pixel, (H, W); of a palette image the indices.
 
     Raises:
-        UserError: Missing or damaged, or it holds colours.
+        UserError: Missing or damaged, or it holds colours or grey levels of less than eight bits.
     """
     try:
         with Image.open(path) as picture:
             mode = picture.mode
-            found = np.array(picture).astype(np.int32) if mode in ("L", "P", "I", "I;16") else None
+            found = np.array(picture).astype(np.int32) if mode in ("1", "L", "P", "I", "I;16") else None
+            if picture.format == "PNG" and mode == "L" and _depth(path) < 8:
+                mode = "L of 2 or 4 bits, whose numbers Pillow spreads to 255"
+                found = None
     except FileNotFoundError as error:
         raise UserError(f"`{path}` is missing; copy the map there.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -233,3 +236,9 @@ def numbers(path: Path) -> NDArray[np.int32]:
     if found is None:
         raise UserError(f"`{path}` must hold a number a pixel, got Pillow mode `{mode}`; take the label map.")
     return found
+
+
+def _depth(path: Path) -> int:
+    """Bits a sample of a PNG, which stand in its first chunk."""
+    with path.open("rb") as file:
+        return file.read(25)[24]

@@ -332,9 +332,9 @@ def test_agreement_refuses(bench, labelled):
     assert "is no `nn.Module` class" in sentence("--classes", "2", segmenter="Other")
     assert "The segmenter failed on `0`" in sentence("--classes", "2", segmenter="Small")
     Image.new("RGB", (32, 24)).save(labelled / "labels" / "0.png")
-    assert "holds colours (mode RGB)" in sentence("--classes", "2")
+    assert "must hold a number a pixel, got Pillow mode `RGB`" in sentence("--classes", "2")
     (labelled / "labels" / "0.png").write_bytes(b"")
-    assert "cannot be read" in sentence("--classes", "2")
+    assert "cannot be decoded" in sentence("--classes", "2")
     (labelled / "labels" / "0.png").unlink()
     assert "has no label map `<name>.png` for `0`" in sentence("--classes", "2")
 

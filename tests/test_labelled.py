@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from coco_folders import pixels
@@ -78,3 +81,26 @@ def test_a_map_of_another_size_is_named(entry, part):
     path = getattr(entry, part)
     Image.new("L", (5, 7)).save(path)
     refused(lambda: decoded(entry, TABLE), f"`{path}` is 5x7 pixels and its image `image.png` 7x5;")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits_is_refused_since_its_numbers_would_be_spread(tmp_path, bits):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\0" + bytes([0b00011011]) * (8 * bits // 8)
+    parts = (
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0)),
+        chunk(b"IDAT", zlib.compress(row)),
+        chunk(b"IEND", b""),
+    )
+    path = tmp_path / "map.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert pixels(path).max() > 2**bits  # what Pillow makes of it
+    told = refused(lambda: numbers(path))
+    assert "L of 2 or 4 bits, whose numbers Pillow spreads to 255" in told
+
+
+def test_one_bit_is_two_classes(tmp_path):
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "map.png")
+    assert numbers(tmp_path / "map.png").tolist() == [[1, 0]]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
 from bench import registry
@@ -19,12 +18,12 @@ from bench.images.files import ImageSet
 from bench.images.judge import Judged, pixels
 from bench.images.pairs import matched
 from bench.images.protocol import ImageProtocol, without_extractor
+from bench.labelled import numbers
 from bench.metrics.agreement import Agreement
 from bench.nn.own import own_class
 from bench.splits import some
 
 Pixels = NDArray[np.uint8]
-MODES = ("1", "L", "P", "I", "I;16")  # a number a pixel
 
 
 def judge_agreement(
@@ -94,16 +93,9 @@ def label_map(path: Path, classes: int, ignore: int | None) -> NDArray[np.int64]
     """A class number a pixel, (H, W); of a palette image the indices.
 
     Raises:
-        UserError: It cannot be read, has colours, or a number that is no class.
+        UserError: As `bench.labelled.numbers`, or a number that is no class.
     """
-    try:
-        with Image.open(path) as picture:
-            mode = picture.mode
-            found = np.asarray(picture).astype(np.int64) if mode in MODES else None
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"The label map `{path}` cannot be read ({error}).") from None
-    if found is None:
-        raise UserError(f"The label map `{path}` holds colours (mode {mode}); store a class number a pixel.")
+    found = numbers(path).astype(np.int64)
     kept = found[found != ignore] if ignore is not None else found
     if kept.size and not 0 <= kept.min() <= kept.max() < classes:
         raise UserError(
