@@ -195,6 +195,12 @@ def _reason(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+def nearest(numbers: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Integers (H, W) at (H', W'), int32, by pixel centres as Pillow takes them."""
+    picture = Image.fromarray(np.ascontiguousarray(numbers, np.int32))
+    return np.array(picture.resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
 def survey(
     read: Callable[[int], np.ndarray],
     ids: Sequence[str],
@@ -249,15 +255,21 @@ def content_hash(
     return digest.hexdigest()
 
 
-def threaded(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-    """`map(work, items)` on as many threads as there are cores, in order, with few results waiting."""
+def threaded(work: Callable[[In], Out], items: Sequence[In], chunk: int = _CHUNK) -> Iterator[Out]:
+    """`map(work, items)` on as many threads as there are cores, in order, with few results waiting.
+
+    Args:
+        work: Of one item.
+        items: What to work on.
+        chunk: Items a thread takes at once; 1 spreads a few large ones over all threads.
+    """
     threads = min(32, os.cpu_count() or 1)
-    chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
+    chunks = [items[i : i + chunk] for i in range(0, len(items), chunk)]
     pool = ThreadPoolExecutor(threads)
     try:
         waiting = []
-        for chunk in chunks:
-            waiting.append(pool.submit(lambda part: [work(item) for item in part], chunk))
+        for own in chunks:
+            waiting.append(pool.submit(lambda part: [work(item) for item in part], own))
             if len(waiting) >= threads * _AHEAD:
                 yield from waiting.pop(0).result()
         for future in waiting:

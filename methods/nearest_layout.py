@@ -13,7 +13,8 @@ from bench.card import Card, Difference
 from bench.core import Context, Method
 from bench.errors import UserError
 from bench.families.synthesis_data import Examples, together
-from bench.images.conditions import Conditions, nearest
+from bench.images.conditions import Conditions
+from bench.pictures import nearest
 
 CARD = Card(
     title="Nearest layout",

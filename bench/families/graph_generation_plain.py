@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.core import Context, Method
 from bench.errors import RunFailed, UserError
-from bench.families.plain_class import as_method, lacking
+from bench.families.plain_class import as_method, lacking, own_parameters
 from bench.graphs.draw import Draw
 from bench.graphs.scene import SceneGraph
 
@@ -38,8 +38,7 @@ class Generator(Method):
 
     def parameters_count(self) -> int | None:
         """Trainable parameters where the user's object has `parameters()`."""
-        listed: Any = getattr(getattr(self, "own", None), "parameters", None)
-        return sum(p.numel() for p in listed() if p.requires_grad) if listed is not None else None
+        return own_parameters(getattr(self, "own", None))
 
 
 def _nll(self: Any, graphs: Sequence[SceneGraph], orderings: int, seed: int) -> NDArray[np.float64]:

@@ -16,6 +16,12 @@ def lacking(cls: type, *parts: str) -> str:
     return " and ".join(f"`{part}`" for part in parts if not callable(getattr(cls, part, None)))
 
 
+def own_parameters(own: Any) -> int | None:
+    """Trainable parameters where a user's object has `parameters()`."""
+    listed: Any = getattr(own, "parameters", None)
+    return sum(p.numel() for p in listed() if p.requires_grad) if listed is not None else None
+
+
 def unshadowed(name: str, options: Iterable[str], base: type[Method]) -> None:
     """Refuse arguments that would hide what a method is made of.
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
 from bench.core import DataInfo
+from bench.pictures import nearest
 from bench.scans import Scan
 
 
@@ -109,7 +109,6 @@ def resize_labels(mask: np.ndarray, size: Sequence[int], how: Interpolation) -> 
     as the official code does: between classes 0 and 8 any other id may appear.
     """
     if how is Interpolation.nearest:
-        picture = Image.fromarray(mask.astype(np.int32))
-        return torch.from_numpy(np.array(picture.resize((size[1], size[0]), Image.Resampling.NEAREST))).long()
+        return torch.from_numpy(nearest(mask, size)).long()
     x = torch.from_numpy(mask.astype(np.float32))[None]
     return resize(x, list(size), InterpolationMode.BILINEAR, antialias=False)[0].round().long()

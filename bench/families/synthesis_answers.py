@@ -15,6 +15,8 @@ from bench.families.synthesis import HELD, Generated
 from bench.families.synthesis_data import SynthesisData
 from bench.images.decode import decode
 from bench.images.files import ImageFile, ImageSet, open_set
+from bench.images.judge import pixels
+from bench.images.protocol import ImageProtocol
 from bench.pictures import threaded
 from bench.progress import Progress
 from bench.splits import some
@@ -127,12 +129,8 @@ def draw(folder: Path, predictions: Generated, data: SynthesisData, caption: str
     chosen = np.linspace(0, len(test) - 1, min(ROWS, len(test))).round().astype(int).tolist()
     rows = []
     for i in dict.fromkeys(chosen):
-        made = [_image(images.images[i]) for images in predictions.draws[:DRAWS]]
+        made = [pixels(images, i, ImageProtocol()) for images in predictions.draws[:DRAWS]]
         rows.append(Row(test.examples.ids[i], test.labels(i), test.image(i), made))
     path = folder / "images.png"
     sheet(path, rows, data.info.classes, caption)
     return [path]
-
-
-def _image(file: ImageFile) -> NDArray[np.uint8]:
-    return decode(file.read(), file.name)[0]

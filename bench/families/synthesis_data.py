@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from bench.families.scan_sets import spread
 from bench.images.conditions import Conditions, Size, cropped, edges, mirrored, squashed
 from bench.images.files import ImageFile, ImageSet
 from bench.labelled import Labelled, Triple
+from bench.pictures import threaded
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ class Examples:
 
 def together(work: Callable[[int], Triple], indices: Sequence[int]) -> list[Triple]:
     """`work` of a batch, on threads; decoding leaves the interpreter free."""
-    with ThreadPoolExecutor(min(len(indices), os.cpu_count() or 1, 16)) as pool:
-        return list(pool.map(work, indices))
+    return list(threaded(work, indices, chunk=1))
 
 
 def conditions(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.core import Context, Method
 from bench.errors import RunFailed, UserError
 from bench.families.plain import UserNet, plain_net
-from bench.families.plain_class import as_method, lacking
+from bench.families.plain_class import as_method, lacking, own_parameters
 from bench.families.synthesis_data import Examples, conditions, together
 from bench.images.conditions import Conditions, planes
 from bench.labelled import Triple
@@ -152,8 +152,7 @@ class Maker(Method):
 
     def parameters_count(self) -> int | None:
         """Trainable parameters where the user's object has `parameters()`."""
-        listed: Any = getattr(getattr(self, "own", None), "parameters", None)
-        return sum(p.numel() for p in listed() if p.requires_grad) if listed is not None else None
+        return own_parameters(getattr(self, "own", None))
 
 
 def adapted(cls: type, name: str) -> type[Method]:

@@ -11,9 +11,8 @@ from bench.core import MetricValue, Scored
 from bench.errors import MissingExtra, RunFailed, UserError
 from bench.families.synthesis_data import SynthesisData
 from bench.home import home
-from bench.images.decode import decode
 from bench.images.files import ImageSet
-from bench.images.judge import Judged, judge_sets
+from bench.images.judge import Judged, judge_sets, pixels
 from bench.images.protocol import ImageProtocol
 from bench.images.semantic import agree, doubts, open_segmenter
 from bench.images.weights import WEIGHTS, find
@@ -136,7 +135,7 @@ def _diversity(
     lpips = open_lpips(NET, device=device)
     clean, official = Diversity(lpips), Diversity(lpips)
     for i, name in enumerate(progress(data.test.examples.ids, "diversity")):
-        stack = np.stack([_pixels(images, i) for images in predictions.draws])
+        stack = np.stack([pixels(images, i, ImageProtocol()) for images in predictions.draws])
         own = torch.from_numpy(stack).permute(0, 3, 1, 2).to(device, torch.float32) / 127.5 - 1
         rows[i]["lpips"] = clean.add(name, own)
         rows[i]["lpips@official"] = official.add(name, published_inputs(stack).to(device))
@@ -157,10 +156,6 @@ def _agreement(
     segmenter = open_segmenter(name, device)
     measure = Agreement(segmenter, len(data.info.classes), data.unlabelled, data.info.classes)
     for i, image in enumerate(progress(data.test.examples.ids, "segmentation")):
-        agree(measure, image, _pixels(predictions.draws[0], i), data.test.image(i), data.test.labels(i))
+        made = pixels(predictions.draws[0], i, ImageProtocol())
+        agree(measure, image, made, data.test.image(i), data.test.labels(i))
     return Judged(ImageProtocol(), measure.metrics(), doubts(measure))
-
-
-def _pixels(images: ImageSet, index: int) -> Any:
-    image = images.images[index]
-    return decode(image.read(), image.name)[0]

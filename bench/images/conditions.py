@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench import seeding
 from bench.labelled import Triple
+from bench.pictures import nearest
 
 LARGEST = 1.25  # a training image is resized to at most so much more than the crop
 Size = tuple[int, int]
@@ -114,12 +115,6 @@ def resized(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     while picture.width >= 2 * width and picture.height >= 2 * height:
         picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
     return np.array(picture.resize((width, height), Image.Resampling.BICUBIC))
-
-
-def nearest(numbers: NDArray[np.integer], size: Size) -> NDArray[np.int32]:
-    """(H', W') int32 of integers (H, W), by pixel centres."""
-    picture = Image.fromarray(np.ascontiguousarray(numbers, np.int32))
-    return np.array(picture.resize((size[1], size[0]), Image.Resampling.NEAREST))
 
 
 def edges(instances: NDArray[np.int32]) -> NDArray[np.bool_]:
